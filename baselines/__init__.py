@@ -1,0 +1,1 @@
+"""See CONTRIBUTING.md for what lives here. Importing it does nothing."""

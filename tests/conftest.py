@@ -1,0 +1,49 @@
+"""Options and folders that every test may ask for."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-dir", type=Path, default=SHARED / "parity", help="folder of recorded fixtures")
+    parser.addoption("--real-dir", type=Path, default=SHARED / "ti2v_bench", help="folder with real pairs and clips")
+    parser.addoption("--manifest-dir", type=Path, default=SHARED / "manifests", help="folder of state-dict manifests")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`@pytest.mark.parity("glob", …)` runs a test with argument `fixture` once per fixture whose name matches."""
+    marker = metafunc.definition.get_closest_marker("parity")
+    if marker is None or "fixture" not in metafunc.fixturenames:
+        return
+    folder: Path = metafunc.config.getoption("--parity-dir")
+    found = sorted({path for pattern in marker.args for path in folder.glob(f"{pattern}.json")})
+    if not found:
+        skip = pytest.mark.skip(reason=f"no fixture {' or '.join(marker.args)} in {folder}")
+        metafunc.parametrize("fixture", [pytest.param(None, marks=skip)], ids=["absent"])
+        return
+    from tests.parity import Parity  # needs torch, which only these tests do
+
+    metafunc.parametrize("fixture", [Parity(path) for path in found], ids=[path.stem for path in found])
+
+
+def _folder(config: pytest.Config, option: str) -> Path:
+    folder: Path = config.getoption(option)
+    if not folder.is_dir():
+        pytest.skip(f"{option} {folder} is absent")
+    return folder
+
+
+@pytest.fixture
+def real_dir(pytestconfig: pytest.Config) -> Path:
+    """The benchmark's real pairs and published clips."""
+    return _folder(pytestconfig, "--real-dir")
+
+
+@pytest.fixture
+def manifest_dir(pytestconfig: pytest.Config) -> Path:
+    """Full-size state-dict keys and shapes."""
+    return _folder(pytestconfig, "--manifest-dir")

@@ -1,0 +1,79 @@
+"""The models that can be named. The table is text, so listing them imports no torch."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from ti2v_bench.errors import TI2VError
+from ti2v_bench.model import Model, ModelCard, ModelOptions
+
+
+class UnknownModel(TI2VError):  # noqa: N818 - reads as what it is
+    """No model has that name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a registered model and its card are found, as `package.module:attribute`."""
+
+    build: str
+    """Callable of one ModelOptions that returns a Model."""
+    card: str
+    """A ModelCard in a module that does not import torch."""
+
+
+MODELS: dict[str, Entry] = {
+    "static": Entry("ti2v_bench.controls:build_static", "ti2v_bench.controls:STATIC"),
+    "reference": Entry("ti2v_bench.controls:build_reference", "ti2v_bench.controls:REFERENCE"),
+}
+
+
+def load_model(name: str, options: ModelOptions) -> Model:
+    """Build the registered model `name`, or any class named as `package.module:Class`.
+
+    A class of your own is called with `options.settings` as keyword arguments.
+
+    Raises:
+        UnknownModel: no entry and not of the form `package.module:Class`, or nothing is found there.
+    """
+    entry = MODELS.get(name)
+    if entry is not None:
+        model: Model = _find(entry.build)(options)
+        return model
+    if ":" not in name:
+        raise UnknownModel(_unknown(name))
+    own: Model = _find(name)(**options.settings)
+    return own
+
+
+def load_card(name: str) -> ModelCard:
+    """The card of a registered model.
+
+    Raises:
+        UnknownModel: no entry of that name.
+    """
+    if name not in MODELS:
+        raise UnknownModel(_unknown(name))
+    card: ModelCard = _find(MODELS[name].card)
+    return card
+
+
+def _find(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownModel(
+            f"{target!r} could not be loaded: {error}. Install the extra 'models' "
+            "(pip install 'ti2v-bench[models]'), or name your own model as \"package.module:Class\"."
+        ) from error
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, MODELS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return (
+        f"No model is called {name!r}.{hint} Known: {', '.join(MODELS)}. "
+        'Your own model can be named as "package.module:Class".'
+    )
