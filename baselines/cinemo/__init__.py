@@ -1,0 +1,1 @@
+"""Cinemo (maxin-cn/Cinemo): animates an image by denoising motion residuals. Importing it does nothing."""

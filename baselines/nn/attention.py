@@ -1,0 +1,40 @@
+"""Multi-head attention under the diffusers library's key names, always through the fused kernel."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Queries from one sequence, keys and values from the same or another; keys `to_q`, `to_k`, `to_v`, `to_out.0`.
+
+    Only the output projection has a bias; scores are scaled by head_dim ** -0.5.
+    """
+
+    def __init__(self, width: int, heads: int, source_width: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{width} channels cannot be split into {heads} heads")
+        self.heads = heads
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(source_width or width, width, bias=False)
+        self.to_v = nn.Linear(source_width or width, width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(width, width))
+
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """(B, N, width) attends to `source` (B, M, source_width), or to itself -> (B, N, width)."""
+        source = x if source is None else source
+        return self.mix(self.to_q(x), self.to_k(source), self.to_v(source))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attention of projected q (B, N, width), k and v (B, M, width); `bias` (heads, N, M) joins the scores."""
+        out = F.scaled_dot_product_attention(self.split(q), self.split(k), self.split(v), attn_mask=bias)
+        return self.join(out)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, width) -> (B, heads, N, head_dim)."""
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+    def join(self, x: Tensor) -> Tensor:
+        """(B, heads, N, head_dim) -> output projection, (B, N, width)."""
+        out: Tensor = self.to_out(x.transpose(1, 2).flatten(2))
+        return out
