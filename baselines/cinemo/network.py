@@ -1,11 +1,10 @@
 """Cinemo's U-Net: the LaVie network on motion residuals around one image latent."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from baselines.lavie.config import ConfigError, LavieConfig
+from baselines.diffusers_config import ConfigError, Published
+from baselines.lavie.config import LavieConfig
 from baselines.lavie.unet import LavieUNet
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
 
@@ -43,7 +42,7 @@ class CinemoUNet(LavieUNet):
         return embedded
 
 
-def read_motion_width(published: Mapping[str, object]) -> int:
+def read_motion_width(published: Published) -> int:
     """Width of the motion value's sinusoid in a published `config.json`.
 
     Raises:

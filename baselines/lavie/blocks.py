@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from baselines.lavie.attention import FramePositions, RotaryFrequencies, Transformer
 from baselines.lavie.config import LavieConfig
+from baselines.nn.folding import Resample
 
 
 class ClipNorm(nn.GroupNorm):
@@ -40,19 +41,6 @@ class ResNet(nn.Module):
         shift = self.time_emb_proj(step).repeat_interleave(frames, dim=0)
         hidden = self.conv2(self.norm2(hidden + shift[:, :, None, None], frames))
         out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
-        return out
-
-
-class Resample(nn.Module):
-    """The 3 x 3 convolution of a down- or up-sampler, under the published key `conv`."""
-
-    def __init__(self, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, stride=stride, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B x F, C, H, W) -> the same, or half of it for stride 2."""
-        out: Tensor = self.conv(x)
         return out
 
 

@@ -1,16 +1,11 @@
 """What the LaVie U-Net is built from, and how a published configuration is read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ti2v_bench.errors import TI2VError
+from baselines.diffusers_config import ConfigError, Published, attention_levels, integer, integers, number, require
 
 ROTARY_CHANNELS = 32
 """Channels of each head that carry the rotary embedding; SEINE and Cinemo: `RotaryEmbedding(32)`."""
-
-
-class ConfigError(TI2VError):
-    """A published configuration describes another network than the one written here."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class LavieConfig:
             )
 
 
-FIXED: Mapping[str, object] = {
+FIXED: Published = {
     "center_input_sample": False,
     "flip_sin_to_cos": True,
     "freq_shift": 0,
@@ -63,64 +58,22 @@ FIXED: Mapping[str, object] = {
 """Published options that this network implements in one way only."""
 
 
-def read_config(published: Mapping[str, object]) -> LavieConfig:
+def read_config(published: Published) -> LavieConfig:
     """The configuration in a published `config.json`; absent fields keep the defaults.
 
     Raises:
         ConfigError: an option has a value that this network does not implement.
     """
-    for name, value in FIXED.items():
-        if published.get(name, value) != value:
-            raise ConfigError(
-                f"{name} = {published[name]!r} in the published configuration; only {value!r} is known here"
-            )
+    require(published, FIXED)
     default = LavieConfig()
-    attention = _attention(published, "down_block_types", ("CrossAttnDownBlock3D", "DownBlock3D"), default.attention)
-    upward = _attention(published, "up_block_types", ("CrossAttnUpBlock3D", "UpBlock3D"), attention[::-1])
-    if upward != attention[::-1]:
-        raise ConfigError(f"up_block_types {published['up_block_types']!r} do not mirror down_block_types")
     return LavieConfig(
-        in_channels=_integer(published, "in_channels", default.in_channels),
-        out_channels=_integer(published, "out_channels", default.out_channels),
-        channels=_integers(published, "block_out_channels", default.channels),
-        attention=attention,
-        layers=_integer(published, "layers_per_block", default.layers),
-        heads=_integer(published, "attention_head_dim", default.heads),
-        context=_integer(published, "cross_attention_dim", default.context),
-        groups=_integer(published, "norm_num_groups", default.groups),
-        eps=_number(published, "norm_eps", default.eps),
+        in_channels=integer(published, "in_channels", default.in_channels),
+        out_channels=integer(published, "out_channels", default.out_channels),
+        channels=integers(published, "block_out_channels", default.channels),
+        attention=attention_levels(published, default.attention, "3D"),
+        layers=integer(published, "layers_per_block", default.layers),
+        heads=integer(published, "attention_head_dim", default.heads),
+        context=integer(published, "cross_attention_dim", default.context),
+        groups=integer(published, "norm_num_groups", default.groups),
+        eps=number(published, "norm_eps", default.eps),
     )
-
-
-def _attention(
-    published: Mapping[str, object], name: str, kinds: tuple[str, str], default: tuple[bool, ...]
-) -> tuple[bool, ...]:
-    names = published.get(name)
-    if names is None:
-        return default
-    if not isinstance(names, list | tuple) or not set(names) <= set(kinds):
-        raise ConfigError(
-            f"{name} = {names!r} in the published configuration; only {kinds[0]} and {kinds[1]} are known here"
-        )
-    return tuple(name == kinds[0] for name in names)
-
-
-def _integer(published: Mapping[str, object], name: str, default: int) -> int:
-    value = published.get(name, default)
-    if not isinstance(value, int):
-        raise ConfigError(f"{name} = {value!r} in the published configuration; expected one whole number")
-    return value
-
-
-def _number(published: Mapping[str, object], name: str, default: float) -> float:
-    value = published.get(name, default)
-    if not isinstance(value, int | float):
-        raise ConfigError(f"{name} = {value!r} in the published configuration; expected a number")
-    return float(value)
-
-
-def _integers(published: Mapping[str, object], name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    value = published.get(name, default)
-    if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
-        raise ConfigError(f"{name} = {value!r} in the published configuration; expected whole numbers")
-    return tuple(value)

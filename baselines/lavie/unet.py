@@ -11,6 +11,7 @@ from baselines.lavie.attention import RotaryFrequencies
 from baselines.lavie.blocks import ClipNorm, Down, Middle, Up
 from baselines.lavie.config import LavieConfig
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
+from baselines.nn.folding import fold, unfold
 
 
 class LavieUNet(nn.Module):
@@ -65,14 +66,3 @@ class LavieUNet(nn.Module):
         for up in self.up_blocks:
             x = up(x, skips, step, text, positions)
         return unfold(self.conv_out(self.conv_norm_out(x, frames)), frames)
-
-
-def fold(clips: Tensor) -> Tensor:
-    """(B, C, F, H, W) -> frames (B x F, C, H, W), channels last in memory."""
-    b, c, f, h, w = clips.shape
-    return clips.permute(0, 2, 3, 4, 1).reshape(b * f, h, w, c).permute(0, 3, 1, 2)
-
-
-def unfold(folded: Tensor, frames: int) -> Tensor:
-    """(B x F, C, H, W) -> clips (B, C, F, H, W)."""
-    return folded.view(-1, frames, *folded.shape[1:]).transpose(1, 2)

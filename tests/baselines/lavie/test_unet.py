@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.cinemo.network import CinemoUNet, read_motion_width
+from baselines.diffusers_config import ConfigError
 from baselines.lavie.attention import relative_buckets
-from baselines.lavie.config import ConfigError, LavieConfig, read_config
+from baselines.lavie.config import LavieConfig, read_config
 from baselines.lavie.unet import LavieUNet
 from baselines.nn.embedding import sinusoid
 from baselines.nn.rotary import rotary_table, rotate_pairs

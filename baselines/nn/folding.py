@@ -1,0 +1,46 @@
+"""Frames folded into the batch, channels last in memory: convolutions see pictures, and tokens are views of them."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def fold(clips: Tensor) -> Tensor:
+    """(B, C, F, H, W) -> frames (B x F, C, H, W), channels last in memory."""
+    b, c, f, h, w = clips.shape
+    return clips.permute(0, 2, 3, 4, 1).reshape(b * f, h, w, c).permute(0, 3, 1, 2)
+
+
+def unfold(folded: Tensor, frames: int) -> Tensor:
+    """(B x F, C, H, W) -> clips (B, C, F, H, W)."""
+    return folded.view(-1, frames, *folded.shape[1:]).transpose(1, 2)
+
+
+class FrameConv(nn.Conv3d):
+    """A convolution over three frames, zero-padded in time, stored as the published (3, 1, 1) kernel.
+
+    It runs as a two-dimensional (3, 1) convolution over (frames, cells): the same sum, and the kernels for pictures are
+    faster than those for volumes.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:  # type: ignore[override]
+        """Frames (B x F, C, H, W) -> same."""
+        n, c, h, w = x.shape
+        cells = x.permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c).permute(0, 3, 1, 2)
+        mixed = F.conv2d(cells, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        return mixed.permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class Resample(nn.Module):
+    """The 3 x 3 convolution of a down- or up-sampler, under the published key `conv`."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=stride, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B x F, C, H, W) -> the same, or half of it for stride 2."""
+        out: Tensor = self.conv(x)
+        return out
