@@ -1,0 +1,1 @@
+"""I2VGen-XL (Zhang et al., 2023), first stage, as published."""
