@@ -68,7 +68,7 @@ def to_diffusers(official: Mapping[str, Tensor], shape: TrunkShape, image: bool 
     Kernel-1 convolutions of the temporal transformers, (O, I, 1), become matrices (O, I).
     """
     table = modules(shape, image)
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for key, value in official.items():
         if image and key == JOINED:
             renamed |= dict(zip(SPLIT, value.chunk(3), strict=True))

@@ -50,7 +50,8 @@ class Sinusoid(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, value_B: Tensor) -> Tensor:  # (B,) -> (B, width)
+    def forward(self, value_B: Tensor) -> Tensor:
+        """(B,) of any number type to (B, width) float32."""
         half = self.width // 2
         value_B = value_B.float()
         rate = torch.pow(10000, -torch.arange(half, device=value_B.device).to(value_B).div(half))
@@ -58,7 +59,9 @@ class Sinusoid(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def build_text_unet(shape: TrunkShape, in_channels: int = LATENT_CHANNELS, strength: bool = False) -> UNet3DConditionModel:
+def build_text_unet(
+    shape: TrunkShape, in_channels: int = LATENT_CHANNELS, strength: bool = False
+) -> UNet3DConditionModel:
     """The text-to-video network.
 
     Args:

@@ -4,7 +4,7 @@ Shapes: B videos, K condition frames, F = K + 1 frames, C latent channels, H x W
 Source: merlresearch/TI2V-Zero@4a89bef, `ddim_sample_loop_with_vid_resample` and demo_img2vid.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,15 @@ def sample_clip(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Dr
     Returns:
         (B, C, K + 1, H, W); only the last frame is new, and the others are not reset to the known ones.
     """
+    *_, last = updates(network, known_BCKHW, how, draw)
+    return last
+
+
+def updates(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Draw) -> Iterator[Tensor]:
+    """The latents after every DDIM update of `sample_clip`, `resamples` + 1 per step.
+
+    Each is the loop's own tensor: what is written into it before the next is asked for is carried on.
+    """
     channels, known, height, width = known_BCKHW.shape[1:]
     frames = (channels, known + 1, height, width)
     schedule = timesteps(how.steps)
@@ -53,13 +62,14 @@ def sample_clip(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Dr
     for t, later in zip(schedule, [*schedule[1:], 0], strict=True):
         x[:, :, :known] = noised(known_BCKHW, draw(known_BCKHW.shape[1:]), alphas[t])
         known_later = noised(known_BCKHW, draw(known_BCKHW.shape[1:]), alphas[later])
+        ratio = alphas[t] / alphas[later]
         for _ in range(how.resamples):
             x = _update(network, x, t, alphas, how, draw)
-            x[:, :, :known] = known_later  # Published: the same noise every time, and below the level that x is at.
-            ratio = alphas[t] / alphas[later]
+            yield x
+            x[:, :, :known] = known_later  # Published: the same noise every time.
             x = ratio**0.5 * x + (1 - ratio) ** 0.5 * draw(frames)  # back to t, the known frames too
         x = _update(network, x, t, alphas, how, draw)
-    return x
+        yield x
 
 
 def _inverted(known_BCKHW: Tensor, alpha: float, draw: Draw) -> Tensor:

@@ -1,0 +1,77 @@
+"""What AnimateAnything is run with, where each number is from, and its card. No torch here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ti2v_bench.model import ModelCard, WeightFile
+
+OFFICIAL = "alibaba/animate-anything@dca2412"
+MIRROR = "Pupba/animate-anything-512-v1.02"
+"""Third-party copy on the Hub; the authors publish a tar on another host only."""
+
+UNET = WeightFile(MIRROR, "unet/diffusion_pytorch_model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
+VAE = WeightFile(MIRROR, "vae/diffusion_pytorch_model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
+TEXT = WeightFile(MIRROR, "text_encoder/model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
+VOCABULARY = WeightFile(MIRROR, "tokenizer/vocab.json", licence="MIT")
+MERGES = WeightFile(MIRROR, "tokenizer/merges.txt", licence="MIT")
+SCHEDULER = WeightFile(MIRROR, "scheduler/scheduler_config.json", licence="not stated")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sampling settings; defaults are those of `train.py --eval` with example/train_mask_motion.yaml."""
+
+    area: int = 512 * 512
+    """Pixels that a frame is to have about; example/train_mask_motion.yaml, height x width."""
+    frames: int = 16
+    """Same file, num_frames; the condition frame in front of them is not counted."""
+    steps: int = 25
+    """Same file, num_inference_steps."""
+    guidance: float = 9.0
+    """Same file, guidance_scale."""
+    fps: int = 8
+    """Same file, fps; of the written video only."""
+    strength: float | None = None
+    """Motion strength; None: by `strength_rule`. train.py `main_eval`, validation_data.strength."""
+    strength_rule: Literal["eval", "app"] = "eval"
+    """`eval`: iteration + 3 (train.py). `app`: slider x mean of the mask (app.py). They agree on neither default."""
+    iteration: int = 0
+    """Which of the six videos of `main_eval` (0-5) is made; it also sets how often the size is re-derived."""
+    slider: float = 5.0
+    """app.py, default of the motion slider."""
+    mask: Path | None = None
+    """Picture whose non-zero pixels may move; None: all of them, as train.py does without one."""
+    spacing: Literal["checkpoint", "linspace", "leading"] = "checkpoint"
+    """Timestep spacing; `checkpoint`: as its scheduler_config.json says, `linspace` where that is silent or absent."""
+    negative_prompt: str = ""
+    """train.py passes none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.iteration <= 5:
+            raise ValueError(f"iteration {self.iteration} is not one of main_eval's six, 0 to 5")
+        if min(self.area, self.frames, self.steps, self.fps) < 1:
+            raise ValueError("area, frames, steps and fps must be at least 1")
+
+
+CARD = ModelCard(
+    name="animate_anything",
+    title="AnimateAnything",
+    source=f"{OFFICIAL} (Dai et al., 2023, Fine-Grained Open Domain Image Animation with Motion Guidance)",
+    licence="code MIT; weights not stated, base model ModelScope text-to-video CC-BY-NC-4.0",
+    weights=(UNET, VAE, TEXT, VOCABULARY, MERGES, SCHEDULER),
+    frames=16,
+    fps=8,
+    size="area of 512x512, picture's own aspect",
+    precision="float16",
+    parameters=1413.4,
+    notes=(
+        "The authors publish a tar outside the Hub (README, animate_anything_512_v1.02.tar): unpack it and name the "
+        "folder with --weights. The default is a third-party copy whose file names and licence we could not see.",
+        "Motion strength: train.py --eval makes six videos with strengths 3 to 8, app.py multiplies a slider (5) by "
+        "the mask's mean. Default here: the first of the six, 3; see the settings strength, strength_rule, iteration.",
+        "Timestep spacing hangs on the checkpoint's scheduler_config.json, which we could not see: it is read where "
+        "present, and linspace taken where it is silent; the setting spacing overrides it.",
+        "The checkpoint's unet/config.json must switch mask and strength on for the official code; here both are on.",
+    ),
+)

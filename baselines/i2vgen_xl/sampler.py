@@ -1,0 +1,83 @@
+"""I2VGen-XL's conditions and its sampling loop.
+
+Shapes: B videos, F frames, C latent channels, H x W latent cells.
+Source: ali-vilab/VGen@4014d1f tools/modules/unet/unet_i2vgen.py and tools/modules/diffusions/diffusion_ddim.py.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
+from torch import Tensor
+
+from baselines.modelscope.diffusion import before, clean_from_velocity, cosine_alphas, ddim, guided, timesteps
+
+IMAGE_FACTOR = 2.0
+"""Published: the image branch is added twice into the network's input (its authors call it a bug)."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the network is told beside the noisy latents; everything has the same leading batch."""
+
+    text: Tensor
+    """Text states, (B, L, D)."""
+    picture: Tensor
+    """CLIP embedding of the picture, (B, 1, D), not normalised; zeros in the unconditional half."""
+    first: Tensor
+    """Latents of the picture, (B, C, H, W)."""
+    fps: Tensor
+    """Frame rate that the network is told, (B,)."""
+
+
+def count_image_branch_twice(unet: I2VGenXLUNet, factor: float = IMAGE_FACTOR) -> None:
+    """Fold the published factor into the first convolution, whose last channels read the image branch."""
+    half = unet.conv_in.weight.shape[1] // 2
+    with torch.no_grad():
+        unet.conv_in.weight[:, half:] *= factor
+
+
+def position_frames(first_BCHW: Tensor, frames: int) -> Tensor:
+    """The picture's latents as frame 0; frames k = 1.. are constant maps of value k / (frames - 1), (B, C, F, H, W)."""
+    rest = [torch.full_like(first_BCHW, k / (frames - 1)) for k in range(1, frames)]
+    return torch.stack([first_BCHW, *rest], dim=2)
+
+
+def predict(unet: I2VGenXLUNet, x: Tensor, t: Tensor, given: Conditions) -> Tensor:
+    """The network's velocity, (B, C, F, H, W), in the type of `x`.
+
+    Args:
+        unet: `build_image_unet(shape)` after `count_image_branch_twice`.
+        x: Noisy latents, (B, C, F, H, W).
+        t: Timestep, () or (B,).
+        given: Conditions of every row.
+    """
+    kind = unet.dtype
+    latents = position_frames(given.first, x.shape[2]).to(kind)
+    output: Tensor = unet(
+        x.to(kind), t, given.fps, latents, given.picture.to(kind), given.text.to(kind), return_dict=False
+    )[0]
+    return output.to(x)
+
+
+def trajectory(
+    network: Callable[[Tensor, int], tuple[Tensor, Tensor]], x: Tensor, steps: int, guidance: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """DDIM on velocities: latents and predicted clean latents after every step.
+
+    Published: the first timestep is 981 though the start is pure noise (t = 999), the last step ends at the noise
+    level of training step 0, and guidance acts on the velocity. Latents are the loop's own tensor: what is written
+    into them before the next step is asked for is carried on.
+
+    Args:
+        network: Latents and timestep to the velocity with the prompt and with the negative one.
+        x: Standard normal, (B, C, F, H, W).
+        steps: DDIM steps.
+        guidance: Weight of classifier-free guidance.
+    """
+    alphas = cosine_alphas().tolist()
+    for t in timesteps(steps):
+        clean = clean_from_velocity(x, guided(*network(x, t), guidance), alphas[t])
+        x = ddim(x, clean, alphas[t], alphas[before(t, steps)])
+        yield x, clean
