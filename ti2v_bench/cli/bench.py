@@ -21,3 +21,19 @@ def check(folder: Path) -> None:
         click.echo(str(problem))
     click.echo(str(report.counts()))
     raise SystemExit(1 if report.problems else 0)
+
+
+@bench.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--pairs", default=96, help="How many pairs; four to an image.")
+@click.option("--size", default=128, help="Side of the square images in pixels.")
+@click.option("--frames", default=16, help="Frames of each true video.")
+@click.option("--fps", default=8, help="Frames per second of the true videos.")
+@click.option("--seed", default=0, help="Same seed, same bench.")
+def draw(folder: Path, pairs: int, size: int, frames: int, fps: int, seed: int) -> None:
+    """Draw the embedded bench into DIR: coloured shapes of which one moves, with the true video of each pair."""
+    from ti2v_bench.bench import load_bench
+    from ti2v_bench.shapes import write_shapes
+
+    write_shapes(folder, pairs, size, frames, fps, seed)
+    click.echo(str(load_bench(folder).counts()))
