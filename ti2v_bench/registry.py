@@ -39,11 +39,11 @@ def load_model(name: str, options: ModelOptions) -> Model:
     """
     entry = MODELS.get(name)
     if entry is not None:
-        model: Model = _find(entry.build)(options)
+        model: Model = find(entry.build)(options)
         return model
     if ":" not in name:
         raise UnknownModel(_unknown(name))
-    own: Model = _find(name)(**options.settings)
+    own: Model = find(name)(**options.settings)
     return own
 
 
@@ -55,11 +55,16 @@ def load_card(name: str) -> ModelCard:
     """
     if name not in MODELS:
         raise UnknownModel(_unknown(name))
-    card: ModelCard = _find(MODELS[name].card)
+    card: ModelCard = find(MODELS[name].card)
     return card
 
 
-def _find(target: str) -> Any:
+def find(target: str) -> Any:
+    """The object at `package.module:attribute`.
+
+    Raises:
+        UnknownModel: the module cannot be imported or has no such attribute.
+    """
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)

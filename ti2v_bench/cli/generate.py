@@ -1,0 +1,137 @@
+"""`generate`: make every missing video."""
+
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from ti2v_bench.errors import TI2VError
+
+if TYPE_CHECKING:
+    from ti2v_bench.model import ModelOptions
+    from ti2v_bench.runner import Request
+
+
+@click.command()
+@click.option("--bench", "bench", type=click.Path(path_type=Path), required=True, help="Folder of the bench.")
+@click.option("--model", "models", multiple=True, required=True, help='Name, or "package.module:Class"; repeatable.')
+@click.option("--out", required=True, help="Folder or URL (s3://…, hf://…) for <model>/<pair_id>_<seed>.mp4.")
+@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, default=(0,), help="Repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pairs of the bench.  [default: all]")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, help="Pairs per call, for models that can.")
+@click.option("--weights", help="File, folder, random-tiny or random-full.  [default: the published ones]")
+@click.option("--precision", type=click.Choice(["float32", "float16", "bfloat16"]), help="[default: the official one]")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a setting of the model; repeatable."
+)
+@click.option("--as", "name", help="Name the videos go by, for one model.  [default: the model's name]")
+@click.option("--shard", default="0/1", metavar="I/N", help="Only every N-th video from the I-th on; I counts from 0.")
+@click.option("--traceback", is_flag=True, help="Show where each failure happened.")
+def generate(
+    bench: Path,
+    models: tuple[str, ...],
+    out: str,
+    seeds: tuple[int, ...],
+    limit: int | None,
+    device: str,
+    batch: int,
+    weights: str | None,
+    precision: str | None,
+    settings: tuple[str, ...],
+    name: str | None,
+    shard: str,
+    traceback: bool,
+) -> None:
+    """Make every missing video of a bench; run it again to resume.
+
+    Exit status 1 if any video could not be made; all of them are listed.
+    """
+    from ti2v_bench.bench import load_bench
+    from ti2v_bench.model import ModelOptions
+    from ti2v_bench.runner import generate as run
+    from ti2v_bench.runner.devices import find_devices
+
+    loaded = load_bench(bench)
+    if name and len(models) > 1:
+        raise click.UsageError(f"--as names one model, but {len(models)} are given.")
+    changes = dict(_change(text) for text in settings)
+    requests = []
+    for model in models:
+        devices = find_devices(device, model)
+        options = ModelOptions(devices[0], weights, precision, loaded.root, batch, changes)
+        requests.append(_request(model, options, name, devices))
+    with _stoppable():
+        report = run(loaded.pairs[:limit], requests, out, seeds, shard=_shard(shard))
+    for failure in report.failures:
+        click.echo(f"failed {failure}", err=True)
+        if traceback and failure.trace:
+            click.echo(failure.trace, err=True)
+    click.echo(f"{report.made} made, {report.present} already there, {len(report.failures)} failed")
+    if report.failures:
+        click.echo(f"To try what is missing again: {_command()}", err=True)
+        raise SystemExit(1)
+
+
+def _request(model: str, options: "ModelOptions", name: str | None, devices: tuple[str, ...]) -> "Request":
+    from ti2v_bench.runner import Request
+
+    return Request(model, options, name or _own_name(model), devices)
+
+
+def _own_name(model: str) -> str:
+    """A registered model's videos go by its name; a class of the user's by its attribute `name`."""
+    from ti2v_bench.registry import MODELS, find
+
+    if model in MODELS or ":" not in model:
+        return model
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, so that a class beside the user is found
+    name = getattr(find(model), "name", None)
+    if not isinstance(name, str):
+        raise TI2VError(
+            f"{model} has no class attribute `name`, so its videos have no folder. Give one with --as NAME."
+        )
+    return name
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise click.UsageError(f"--set {text!r} is not NAME=VALUE.")
+    return name.strip(), value.strip()
+
+
+def _shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise click.UsageError(f"--shard {text!r} is not I/N with I from 0 to N-1, e.g. 0/8.")
+    return int(found[1]), int(found[2])
+
+
+def _command() -> str:
+    return shlex.join(["ti2v-bench", *sys.argv[1:]])
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C, and the SIGTERM of a batch system, end a run between two videos' files, with a word on what to do."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. Every finished video is kept; to go on: {_command()}", err=True)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)

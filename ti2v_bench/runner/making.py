@@ -1,0 +1,188 @@
+"""One worker's work: a loaded model turns jobs into published videos, whatever goes wrong with single ones."""
+
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ti2v_bench.files import StorageError
+from ti2v_bench.model import BatchModel, Frames, Model, ModelOptions, Traceable
+from ti2v_bench.provenance import Making, generated, identity
+from ti2v_bench.records import Job
+from ti2v_bench.registry import load_model
+from ti2v_bench.runner.jobs import Outcome, RunError, video_name
+from ti2v_bench.store import Store, claimed, open_store
+from ti2v_bench.video import VideoError, encode_video
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All a worker needs to know, in a form that travels to another process or host."""
+
+    name: str
+    """Folder of the model's videos."""
+    model: str
+    """Registered name, or `package.module:Class`."""
+    options: ModelOptions
+    out: str
+    """Folder or URL of the store."""
+    devices: tuple[str, ...]
+    """One worker each."""
+
+
+class Maker:
+    """Holds a loaded model and makes videos with it.
+
+    Raises:
+        TI2VError: the model cannot be loaded, or its folder holds videos made with other settings.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.store: Store = open_store(recipe.out)
+        self.model: Model = load_model(recipe.model, recipe.options)
+        if not getattr(self.model, "fps", None):
+            raise RunError(f"Model {recipe.name!r} has no `fps`. Give the class an attribute fps, e.g. fps = 8.")
+        self.batch = max(1, self.model.batch) if isinstance(self.model, BatchModel) else 1
+        """Pairs per call; shrinks when memory runs out."""
+        _refuse_mixture(self.model, recipe.name, self.store)
+
+    def make(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Make and publish the videos of `jobs`; one outcome each.
+
+        Raises:
+            StorageError: the store is full or out of reach, so that going on makes no sense.
+        """
+        names = {video_name(job): job for job in jobs}
+        with claimed(self.store, list(names)) as held:
+            done = {name: self.store.exists(name) for name in held}
+            outcomes = [Outcome(job, "taken") for name, job in names.items() if name not in held]
+            outcomes += [Outcome(names[name], "present") for name in held if done[name]]
+            missing = [names[name] for name in held if not done[name]]
+            while missing:
+                part, missing = missing[: self.batch], missing[self.batch :]
+                outcomes += self._make_part(part)
+        return outcomes
+
+    def _make_part(self, jobs: list[Job]) -> list[Outcome]:
+        """At most `batch` jobs; a call that fails is broken up until only the culprit fails."""
+        started = time.perf_counter()
+        try:
+            pictures = self._pictures(jobs)
+        except Exception as error:  # one bad pair must not stop the others
+            if len(jobs) == 1:
+                return [_failed(jobs[0], error)]
+            half = len(jobs) // 2
+            if _is_out_of_memory(error):
+                self.batch = max(1, half)
+                _free_memory()
+            error.__traceback__ = None  # its frames hold the tensors that did not fit
+            return self._make_part(jobs[:half]) + self._make_part(jobs[half:])
+        seconds = (time.perf_counter() - started) / len(jobs)
+        return [self._publish(job, frames, seconds, len(jobs)) for job, frames in zip(jobs, pictures, strict=True)]
+
+    def _pictures(self, jobs: list[Job]) -> list[object]:
+        if len(jobs) == 1:
+            return [self.model.generate(jobs[0].pair, jobs[0].seed)]
+        assert isinstance(self.model, BatchModel)
+        made = list(self.model.generate_batch([job.pair for job in jobs], [job.seed for job in jobs]))
+        if len(made) != len(jobs):
+            raise VideoError(f"Model {jobs[0].model!r} returned {len(made)} videos for {len(jobs)} pairs.")
+        return list(made)
+
+    def _publish(self, job: Job, pictures: object, seconds: float, batch: int) -> Outcome:
+        try:
+            frames = as_frames(pictures, job.model)
+            started = time.perf_counter()
+            video = encode_video(frames, self.model.fps)
+            stages = {"generate": seconds, "encode": time.perf_counter() - started}
+            sidecar = generated(job, frames, self.model.fps, video, self.model, Making(stages, batch))
+            self.store.publish(video_name(job), video, sidecar)
+        except StorageError:
+            raise
+        except Exception as error:  # as above
+            return _failed(job, error)
+        return Outcome(job, "made")
+
+
+def as_frames(value: object, model: str) -> Frames:
+    """What a model returned as (F, H, W, 3) uint8: an array, a tensor, or a list of frames.
+
+    Raises:
+        VideoError: it is something else; names the model, the dtype and the shape.
+    """
+    shape = tuple(getattr(value, "shape", ()))
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on another device or with gradients
+        raise VideoError(
+            f"Model {model!r} returned a {kind} {shape} that numpy cannot read ({str(error).splitlines()[0]}). "
+            "Return uint8 frames (F, H, W, 3) on the CPU."
+        ) from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3:
+        raise VideoError(
+            f"Model {model!r} returned {array.dtype} of shape {array.shape}; expected uint8 of shape (F, H, W, 3)."
+        )
+    return np.ascontiguousarray(array)
+
+
+def one_line(error: BaseException) -> str:
+    """`Kind: message`, cut to one line of readable length."""
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+def _failed(job: Job, error: Exception) -> Outcome:
+    return Outcome(job, "failed", one_line(error), "".join(traceback.format_exception(error)))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch's own kind, Python's, and the libraries' that only say so."""
+    return (
+        isinstance(error, MemoryError)
+        or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+        or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+    )
+
+
+def _free_memory() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _refuse_mixture(model: Model, name: str, store: Store) -> None:
+    """One folder, one setting: a video that is there already must have been made as the next ones will be.
+
+    Raises:
+        RunError: it was not; names the first field that differs.
+    """
+    if not isinstance(model, Traceable):
+        return
+    import json
+
+    now = identity(model.provenance())
+    for video in sorted(store.finished(name))[:1]:
+        content = store.read(f"{name}/{video.removesuffix('.mp4')}.json")
+        record = json.loads(content) if content else {}
+        if record.get("origin") != "generated":
+            continue
+        before = identity(record)
+        for field in now:
+            if before[field] != now[field]:
+                raise RunError(
+                    f"{store.url}/{name} holds videos made with {_difference(field, before[field], now[field])}. "
+                    "Give another --out, or another name with --as."
+                )
+
+
+def _difference(field: str, before: object, now: object) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *now]:
+            if before.get(key) != now.get(key):
+                return f"{key}={before.get(key)}, not {key}={now.get(key)}"
+    return f"{field} {before}, not {now}"

@@ -1,0 +1,256 @@
+"""Where videos lie: `<model>/<pair_id>_<seed>.mp4` and its `.json`, in a folder or at any fsspec URL.
+
+The folder is the state. A video under its final name is finished, and always has its sidecar, because the sidecar is
+written first. Readers ask for names; a partial file begins with a dot and is never taken for a video.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeVar
+
+from ti2v_bench.files import StorageError, write_bytes
+
+CLAIMS = ".claims"
+"""Folder below each model's, with one lock file per video that is being made."""
+
+_Result = TypeVar("_Result")
+
+
+class Store(Protocol):
+    """What the runner needs of a place for videos. Names are `<model>/<file>` with forward slashes."""
+
+    url: str
+    """The place, as the user named it."""
+
+    def finished(self, model: str) -> set[str]:
+        """File names of the model's finished videos (`<pair_id>_<seed>.mp4`); empty where there is no such folder."""
+
+    def exists(self, name: str) -> bool:
+        """Whether the video `name` is finished."""
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file, or None where there is none."""
+
+    def publish(self, name: str, video: bytes, sidecar: bytes) -> None:
+        """Write the sidecar, then the video, each whole or not at all.
+
+        Raises:
+            StorageError: a write failed.
+        """
+
+    def claim(self, name: str) -> "Claim | None":
+        """The right to make `name`, until it is released or the process dies; None while another process has it."""
+
+    def tidy(self, model: str) -> None:
+        """Remove what dead runs left behind."""
+
+
+class Claim(Protocol):
+    """The right to make one video."""
+
+    def release(self) -> None:
+        """Give the right back."""
+
+
+def open_store(out: Path | str) -> Store:
+    """The store at `out`: a folder, or a URL such as `s3://bucket/videos` or `hf://datasets/owner/name/videos`.
+
+    Raises:
+        StorageError: the protocol is unknown or its package is not installed.
+    """
+    if isinstance(out, str) and "://" in out and not out.startswith("file://"):
+        return UrlStore(out)
+    return FolderStore(Path(str(out).removeprefix("file://")))
+
+
+class FolderStore:
+    """A local (or mounted) folder. Claims are locks of the operating system, so they end with their process."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.url = str(root)
+
+    def finished(self, model: str) -> set[str]:
+        """See Store."""
+        folder = self.root / model
+        return {path.name for path in folder.glob("[!.]*.mp4")} if folder.is_dir() else set()
+
+    def exists(self, name: str) -> bool:
+        """See Store."""
+        return (self.root / name).is_file()
+
+    def read(self, name: str) -> bytes | None:
+        """See Store."""
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def publish(self, name: str, video: bytes, sidecar: bytes) -> None:
+        """See Store."""
+        path = self.root / name
+        write_bytes(path.with_suffix(".json"), sidecar)
+        write_bytes(path, video)
+
+    def claim(self, name: str) -> "Claim | None":
+        """See Store."""
+        return _lock(self.root / name)
+
+    def tidy(self, model: str) -> None:
+        """Remove partial files and lock files that no living process holds."""
+        folder = self.root / model
+        locks = {path.with_suffix("").name for path in (folder / CLAIMS).glob("*.lock")}
+        partials = {_stem_of_partial(path.name) for path in folder.glob(".*.partial")}
+        for stem in locks | partials:
+            if (claim := self.claim(f"{model}/{stem}.mp4")) is not None:
+                claim.release()
+        with suppress(OSError):
+            (folder / CLAIMS).rmdir()  # refused while another run has claims
+
+
+def _stem_of_partial(name: str) -> str:
+    """`.<stem>.mp4.<pid>.partial` -> `<stem>`; stems have no dots at their end, but may have dots inside."""
+    return name[1:].rsplit(".", 3)[0]
+
+
+class _LockedFile:
+    """A claim on one file of a folder."""
+
+    def __init__(self, lock: Any, path: Path) -> None:
+        self._lock = lock
+        self._path = path
+
+    def release(self) -> None:
+        """Unlink while locked: whoever waits on the old file sees that it has no name any more and opens a new one."""
+        with suppress(OSError):
+            self._path.unlink()
+        self._lock.release()
+
+
+def _lock(video: Path) -> _LockedFile | None:
+    from filelock import FileLock, Timeout
+
+    path = video.parent / CLAIMS / f"{video.stem}.lock"
+    lock = FileLock(path)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+            break
+        except Timeout:
+            return None
+        except FileNotFoundError:  # another run has just removed the empty folder
+            continue
+        except OSError as error:
+            raise StorageError(f"Cannot write {path}: {error.strerror}. Check the path and its permissions.") from error
+    for suffix in (".mp4", ".json"):
+        for partial in video.parent.glob(f".{escape(video.stem)}{suffix}.*.partial"):
+            with suppress(OSError):
+                partial.unlink()  # its writer held this lock, so it is dead
+    return _LockedFile(lock, path)
+
+
+class NoClaim:
+    """Stores without locks: two runs may make one video twice, which changes nothing, as both make the same."""
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+
+class UrlStore:
+    """Any fsspec URL. One object appears whole or not at all; a failing request is tried again for about a minute."""
+
+    pauses = (1.0, 4.0, 15.0, 40.0)
+    """Seconds between attempts."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._fs, root = _filesystem(self.url)
+        self._root = PurePosixPath(root)
+
+    def finished(self, model: str) -> set[str]:
+        """See Store."""
+
+        def names() -> set[str]:
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(str(self._root / model), detail=False)
+            except FileNotFoundError:
+                return set()
+            return {name for name in (PurePosixPath(path).name for path in found) if name.endswith(".mp4")}
+
+        return self._tried("list", model, names)
+
+    def exists(self, name: str) -> bool:
+        """See Store."""
+        return self._tried("look up", name, lambda: bool(self._fs.exists(str(self._root / name))))
+
+    def read(self, name: str) -> bytes | None:
+        """See Store."""
+
+        def content() -> bytes | None:
+            try:
+                found: bytes = self._fs.cat_file(str(self._root / name))
+            except FileNotFoundError:
+                return None
+            return found
+
+        return self._tried("read", name, content)
+
+    def publish(self, name: str, video: bytes, sidecar: bytes) -> None:
+        """See Store."""
+        path = self._root / name
+        self._tried("write", name, lambda: self._fs.makedirs(str(path.parent), exist_ok=True))
+        for target, data in ((path.with_suffix(".json"), sidecar), (path, video)):
+            self._tried("write", name, lambda t=target, d=data: self._fs.pipe_file(str(t), d))  # type: ignore[misc]
+
+    def claim(self, name: str) -> Claim | None:  # noqa: ARG002
+        """See Store; object stores have no locks, so the claim is always given."""
+        return NoClaim()
+
+    def tidy(self, model: str) -> None:
+        """Nothing is left behind: objects appear whole."""
+
+    def _tried(self, verb: str, name: str, action: Callable[[], _Result]) -> _Result:
+        for pause in (*self.pauses, None):
+            try:
+                return action()
+            except Exception as error:  # each protocol's client raises its own kinds
+                if pause is None or isinstance(error, PermissionError):
+                    raise StorageError(
+                        f"Cannot {verb} {self.url}/{name}: {type(error).__name__}: {_first_line(error)}. "
+                        "Check that the store can be reached and written, then run the same command again."
+                    ) from error
+                time.sleep(pause)
+        raise AssertionError  # the last round returns or raises
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise StorageError(f"Cannot open {url}: {_first_line(error)}.") from error
+    return filesystem, root
+
+
+@contextmanager
+def claimed(store: Store, names: list[str]) -> Iterator[dict[str, Claim]]:
+    """Claims on as many of `names` as are free, released at the end; a claim already given back is skipped."""
+    held: dict[str, Claim] = {}
+    try:
+        for name in names:
+            if (claim := store.claim(name)) is not None:
+                held[name] = claim
+        yield held
+    finally:
+        for claim in held.values():
+            claim.release()
