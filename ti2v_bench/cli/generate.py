@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from ti2v_bench.errors import TI2VError
-
-if TYPE_CHECKING:
-    from ti2v_bench.model import ModelOptions
-    from ti2v_bench.runner import Request
 
 
 @click.command()
@@ -56,6 +51,7 @@ def generate(
     """
     from ti2v_bench.bench import load_bench
     from ti2v_bench.model import ModelOptions
+    from ti2v_bench.runner import Request
     from ti2v_bench.runner import generate as run
     from ti2v_bench.runner.devices import find_devices
 
@@ -65,9 +61,10 @@ def generate(
     changes = dict(_change(text) for text in settings)
     requests = []
     for model in models:
+        folder = name or _folder(model)
         devices = find_devices(device, model)
         options = ModelOptions(devices[0], weights, precision, loaded.root, batch, changes)
-        requests.append(_request(model, options, name, devices))
+        requests.append(Request(model, options, folder, devices))
     with _stoppable():
         report = run(loaded.pairs[:limit], requests, out, seeds, shard=_shard(shard))
     for failure in report.failures:
@@ -80,18 +77,12 @@ def generate(
         raise SystemExit(1)
 
 
-def _request(model: str, options: "ModelOptions", name: str | None, devices: tuple[str, ...]) -> "Request":
-    from ti2v_bench.runner import Request
+def _folder(model: str) -> str:
+    """A registered model's videos go by its name; those of a class of the user's by its attribute `name`."""
+    from ti2v_bench.registry import find, load_card
 
-    return Request(model, options, name or _own_name(model), devices)
-
-
-def _own_name(model: str) -> str:
-    """A registered model's videos go by its name; a class of the user's by its attribute `name`."""
-    from ti2v_bench.registry import MODELS, find
-
-    if model in MODELS or ":" not in model:
-        return model
+    if ":" not in model:
+        return load_card(model).name  # refuses an unknown name before anything is loaded
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, so that a class beside the user is found
     name = getattr(find(model), "name", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ti2v_bench.provenance import imported
 from ti2v_bench.records import Job, Pair
 from ti2v_bench.runner.jobs import RunError, video_name
-from ti2v_bench.store import open_store
+from ti2v_bench.store import Store, open_store
 from ti2v_bench.video import VideoError, read_video
 
 
@@ -49,13 +49,15 @@ def import_videos(source: Path, model: str, pairs: Sequence[Pair], out: Path | s
     if not re.fullmatch(r"[\w+-][\w.+-]*", model):
         raise RunError(f"{model!r} cannot be the name of a folder of videos. Use letters, digits, '-', '_', '.'.")
     files = _videos(source)
+    store = open_store(out)
     by_id = {pair.id: pair for pair in pairs}
     jobs = {file: _job(file, model, by_id) for file in files}
     results: dict[str, list[str]] = {"copied": [], "present": [], "broken": [], "different": []}
     for file, job in jobs.items():
         if job is not None:
-            status, text = _take_over(file, job, out)
+            status, text = _take_over(file, job, store)
             results[status].append(text)
+    store.tidy(model)
     matched = [job for job in jobs.values() if job is not None]
     seeds = sorted({job.seed for job in matched}) or [0]
     have = {(job.pair.id, job.seed) for job in matched}
@@ -84,9 +86,9 @@ def _job(file: Path, model: str, pairs: dict[str, Pair]) -> Job | None:
     return Job(model, pairs[pair_id], int(seed))
 
 
-def _take_over(file: Path, job: Job, out: Path | str) -> tuple[str, str]:
+def _take_over(file: Path, job: Job, store: Store) -> tuple[str, str]:
     """Status and text for the report; the video is written only after it was decoded."""
-    store, name = open_store(out), video_name(job)
+    name = video_name(job)
     content = file.read_bytes()
     claim = store.claim(name)
     if claim is None:
