@@ -1,0 +1,1 @@
+"""Noise schedules, DDIM and guidance: pure functions that every family of models uses."""
