@@ -1,14 +1,12 @@
 """Noise schedules and the timesteps at which samplers look them up."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Spacing = Literal["uniform", "uniform_trailing"]
-"""How sampling steps are spread over the training steps."""
+from baselines.sampling.spacing import Spacing
 
 
 def scaled_linear_betas(count: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:

@@ -1,0 +1,1 @@
+"""Cond-leak: conditional image leakage fixed, on DynamiCrafter or VideoCrafter1."""

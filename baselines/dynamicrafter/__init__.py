@@ -1,0 +1,1 @@
+"""DynamiCrafter at 256, 512 and 1024."""

@@ -1,0 +1,1 @@
+"""The LVDM family: the network, encoders and sampler that VideoCrafter, DynamiCrafter and Cond-leak share."""

@@ -1,0 +1,111 @@
+"""Convolutional blocks of the LVDM family.
+
+Shapes: B clips, F frames, C channels, H x W latent cells; frames are folded into the batch, frame index fastest.
+Attribute names follow the published checkpoints, so weights load without renaming.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
+
+
+def _norm_act(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.GroupNorm(32, channels, eps=1e-5), nn.SiLU()
+
+
+class FrameConv(nn.Conv3d):
+    """Convolution over three successive frames, each latent cell by itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, F, HW) to the same: as a 2-D convolution, for which the libraries have faster kernels."""
+        return F.conv2d(input, self.weight.flatten(3), self.bias, padding=(1, 0))
+
+
+class TemporalConv(nn.Module):
+    """Four normed frame convolutions beside an identity; the norms see all frames of a clip at once."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(*_norm_act(channels), FrameConv(channels))
+        self.conv2, self.conv3, self.conv4 = (
+            nn.Sequential(*_norm_act(channels), nn.Dropout(dropout), FrameConv(channels)) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """(B F, C, H, W) to the same."""
+        clips = torch.unflatten(x, 0, (-1, frames))  # B F C H W
+        y = clips.transpose(1, 2).flatten(3)  # B C F HW: with channels last in memory, a view
+        y = self.conv4(self.conv3(self.conv2(self.conv1(y))))
+        return (clips + torch.unflatten(y, 3, clips.shape[3:]).transpose(1, 2)).flatten(0, 1)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions beside a skip, the embedding added between them; then the temporal convolutions."""
+
+    def __init__(self, channels: int, out_channels: int, emb_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(*_norm_act(channels), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
+        self.out_layers = nn.Sequential(
+            *_norm_act(out_channels), nn.Dropout(dropout), nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        )
+        same = channels == out_channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+        # Published under this misspelt name.
+        self.temopral_conv = TemporalConv(out_channels, dropout)
+
+    def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
+        """(B F, C, H, W) and the embedding (B, E) to (B F, C', H, W)."""
+        h = self.in_layers(x)
+        h = h + self.emb_layers(emb).repeat_interleave(frames, dim=0)[:, :, None, None]
+        h = self.out_layers(h)
+        result: Tensor = self.temopral_conv(self.skip_connection(x) + h, frames)
+        return result
+
+
+class Down(nn.Module):
+    """Halves height and width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H/2, W/2)."""
+        result: Tensor = self.op(x)
+        return result
+
+
+class Up(nn.Module):
+    """Doubles height and width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 2H, 2W)."""
+        result: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return result
+
+
+class Stage(nn.Sequential):
+    """Modules in a row, each given what it takes of embedding and context."""
+
+    def forward(self, x: Tensor, emb: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:  # type: ignore[override]
+        """(B F, C, H, W) to (B F, C', H', W')."""
+        for module in self:
+            if isinstance(module, ResBlock):
+                x = module(x, emb, frames)
+            elif isinstance(module, SpatialTransformer):
+                x = module(x, text, image)
+            elif isinstance(module, TemporalTransformer):
+                x = module(x, frames)
+            else:
+                x = module(x)
+        return x

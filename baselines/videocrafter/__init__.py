@@ -1,0 +1,1 @@
+"""VideoCrafter1 image-to-video 512."""
