@@ -1,0 +1,41 @@
+"""What a vote table's missing columns switch off, and what a reader must know of its votes."""
+
+import numpy as np
+import pandas as pd
+
+from ti2v_bench.stats.table import VoteTable
+
+NEEDS = {
+    "scenario": "no scenario column: votes are clustered by pair instead, no scenario table, no fixed-bench interval",
+    "image_id": "no image_id column: no fixed-bench interval",
+    "reasons": "no reasons column: no reason shares",
+    "kind": "no kind column: every row is taken as a main vote; no gold or repeat checks",
+    "shown_at": "no shown_at column: no speed checks",
+    "answered_at": "no answered_at column: no speed checks",
+    "simulated": "no simulated column: votes are taken as real",
+    "vote_id": "no vote_id column: duplicated rows cannot be told from second votes",
+    "study": "no study column: all rows are taken as one study",
+}
+
+
+def table_notes(votes: pd.DataFrame, table: VoteTable) -> tuple[str, ...]:
+    """One sentence per thing switched off or worth knowing, in a fixed order."""
+    notes = [text for column, text in NEEDS.items() if column not in votes]
+    if not table.n:
+        notes.append("no main vote: nothing can be estimated")
+    studies = sorted(map(str, votes["study"].unique())) if "study" in votes else []
+    if len(studies) > 1:
+        notes.append(f"votes of {len(studies)} studies are taken together: {', '.join(studies)}")
+    again = second_votes(table)
+    if again:
+        notes.append(f"{again} votes are second votes of one annotator on one comparison; they are kept")
+    if "simulated" in votes:
+        simulated = int(votes["simulated"].sum())
+        if 0 < simulated < len(votes):
+            notes.append(f"{simulated} of {len(votes)} rows are simulated")
+    return tuple(notes)
+
+
+def second_votes(table: VoteTable) -> int:
+    """How many votes follow an earlier one of the same annotator on the same pair and models."""
+    return table.n - len(np.unique(table.unit * max(len(table.annotators), 1) + table.annotator))

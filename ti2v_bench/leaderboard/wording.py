@@ -1,0 +1,89 @@
+"""Numbers and untrusted names as text: the same words in every file, escaped for each."""
+
+import html
+import re
+
+from ti2v_bench.leaderboard.records import Report
+from ti2v_bench.records import Estimate
+
+SIMULATED = "SIMULATED VOTES – these numbers are not from people."
+MEANING = (
+    "TI2V score (majority): share of pairs whose majority of votes prefers the model; a tied vote counts half. "
+    "Vote share: share of all votes for the model; tie and both_bad count half. A majority amplifies: of five "
+    "independent votes, a vote share of 62.2 % gives a majority of 72 %. Never compare one with the other."
+)
+INTERVALS = (
+    "The interval beside the TI2V score is Wilson's over pairs and takes pairs as independent; "
+    "'clustered' and the vote share's interval respect that scenarios and annotators recur."
+)
+REASON_TITLES = {
+    "object_motion": "Object motion",
+    "text_alignment": "Text alignment",
+    "image_alignment": "Image alignment",
+    "overall_quality": "Overall quality",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """`72.1`; a dash where there is no value."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def with_limits(estimate: Estimate, digits: int = 1) -> str:
+    """`72.1 [66.9, 76.7]` in percent."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return percent(estimate.value, digits)
+    return f"{percent(estimate.value, digits)} [{percent(estimate.low, digits)}, {percent(estimate.high, digits)}]"
+
+
+def plain_limits(estimate: Estimate, digits: int = 2) -> str:
+    """`0.31 [0.27, 0.35]`: value and limits as they are, not in percent."""
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def p_text(p: float | None) -> str:
+    """`0.012`, `<0.001`, or a dash."""
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def counted(report: Report) -> str:
+    """One sentence: how many votes, pairs, annotators, scenarios."""
+    protocol = report.protocol
+    scenarios = f", {protocol.n_scenarios} scenarios" if protocol.n_scenarios is not None else ""
+    left_out = "; ".join(f"{count} left out: {reason}" for reason, count in protocol.excluded.items())
+    return (
+        f"{protocol.n_votes} votes on {protocol.n_pairs} pairs by {protocol.n_annotators} annotators{scenarios}. "
+        f"Intervals: {percent(protocol.level, 4).rstrip('0').rstrip('.')} %. Seed {protocol.seed}."
+        + (f" {left_out}." if left_out else "")
+    )
+
+
+def flat(text: str) -> str:
+    """One line without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", text)
+
+
+def markdown_text(text: str) -> str:
+    """Untrusted text as Markdown that shows it literally, also inside a table."""
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", html.escape(flat(text), quote=False))
+
+
+def latex_text(text: str) -> str:
+    """Untrusted text as LaTeX that prints it literally."""
+    special = {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+        ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+        "–": "--", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    }  # fmt: skip
+    return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in flat(text))
+
+
+def csv_text(text: str) -> str:
+    """Untrusted text as a csv cell that a spreadsheet does not run as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

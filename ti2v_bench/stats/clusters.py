@@ -1,0 +1,210 @@
+"""Means with two-way cluster-robust intervals: the same scenarios and the same annotators occur again and again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from ti2v_bench.records import Estimate
+from ti2v_bench.stats.proportions import clopper_pearson_interval
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+TWO_WAY, ONE_WAY, EXACT = "two-way", "one-way", "exact"
+
+
+@dataclass(frozen=True)
+class Collapsed:
+    """Votes added up by key; keys ascend, so that sums do not depend on the order of the votes."""
+
+    key: Ints
+    n: Floats
+    total: Floats
+
+
+@dataclass(frozen=True)
+class ClusteredMeans:
+    """One mean in [0, 1] per group with what its uncertainty is made of; every array is (groups,)."""
+
+    value: Floats
+    """NaN where the group has no vote."""
+    n: Ints
+    """Votes."""
+    variance: Floats
+    """Of the mean; 0 where the data show no spread between clusters."""
+    clusters: tuple[Ints, Ints]
+    """How many clusters of the first and of the second kind were seen."""
+    units: Ints
+    """How many separate things were judged, for the exact interval where both kinds have fewer than two clusters."""
+    names: tuple[str, str]
+    """What the two kinds are, in the plural, e.g. `scenarios`, `annotators`."""
+
+    @property
+    def fewest(self) -> Ints:
+        """Clusters of the kind that has fewer, among the kinds with at least two; else `units`."""
+        first, second = self.clusters
+        both = np.minimum(first, second)
+        return np.where(
+            both >= 2, both, np.where(np.maximum(first, second) >= 2, np.maximum(first, second), self.units)
+        )
+
+    @property
+    def df(self) -> Ints:
+        """Degrees of freedom of t: the smaller number of clusters minus one."""
+        return np.maximum(self.fewest - 1, 1)
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """Where no variance can be had (unanimous, or fewer than two clusters) and the exact interval stands in."""
+        return ~(self.variance > 0) | (self.value <= 0) | (self.value >= 1)
+
+
+def add_up(codes: Ints, weights: Floats, size: int) -> Floats:
+    """Sum of `weights` per code, (size,)."""
+    return np.bincount(codes, weights, size).astype(np.float64, copy=False)
+
+
+def collapse(key: Ints, score: Floats) -> Collapsed:
+    """Count and add up `score` by `key`; dense where the keys are few, by sorting where they are not."""
+    top = int(key.max()) + 1 if len(key) else 0
+    if top <= 4 * len(key) + 100_000:
+        n = np.bincount(key, minlength=top)
+        found = np.flatnonzero(n)
+        return Collapsed(found, n[found].astype(float), add_up(key, score, top)[found])
+    found, inverse = np.unique(key, return_inverse=True)
+    return Collapsed(found, np.bincount(inverse).astype(float), add_up(inverse, score, len(found)))
+
+
+def clustered_means(
+    score: Floats,
+    group: Ints,
+    n_groups: int,
+    first: Ints,
+    second: Ints,
+    names: tuple[str, str] = ("scenarios", "annotators"),
+    units: Ints | None = None,
+) -> ClusteredMeans:
+    """Mean score per group with the two-way cluster-robust variance V_first + V_second - V_cell.
+
+    Args:
+        score: (votes,) in [0, 1].
+        group: (votes,) which mean the vote belongs to, in [0, n_groups).
+        first: (votes,) cluster code of the first kind, e.g. scenario.
+        second: (votes,) cluster code of the second kind, e.g. annotator.
+        units: (votes,) code of the thing judged, for the last fallback; by default each vote is its own.
+
+    Each term carries G / (G - 1); the sum is floored at the larger one-way term. With fewer than two clusters of one
+    kind the other kind's one-way variance is used.
+
+    Source: Cameron, Gelbach and Miller (2011), JBES 29, 238-249.
+    """
+    wide, deep = _size(first), _size(second)
+    cells = collapse((group * wide + first) * deep + second, score)
+    of = cells.key // (wide * deep)
+    n, total = add_up(of, cells.n, n_groups), add_up(of, cells.total, n_groups)
+    with np.errstate(invalid="ignore"):
+        value = total / n
+    rest = cells.total - value[of] * cells.n
+    by_first = _one_way(of, cells.key // deep, rest, n)
+    by_second = _one_way(of, of * deep + cells.key % deep, rest, n)
+    by_cell = _one_way(of, cells.key, rest, n)
+    larger = np.maximum(by_first[0], by_second[0])
+    one_kind = np.minimum(by_first[1], by_second[1]) < 2
+    variance = np.where(one_kind, larger, np.maximum(by_first[0] + by_second[0] - by_cell[0], larger))
+    judged = collapse(group * _size(units) + units, score).key // _size(units) if units is not None else group
+    counts = np.bincount(judged, minlength=n_groups)
+    return ClusteredMeans(value, n.astype(np.int64), variance, (by_first[1], by_second[1]), counts, names)
+
+
+def intervals(means: ClusteredMeans, level: float) -> tuple[Floats, Floats]:
+    """Limits by t on the logit scale, which cannot leave [0, 1]; exact (Clopper-Pearson) where `means.exact`.
+
+    The exact interval counts each cluster of the scarcer kind as one trial: votes of one cluster may be one opinion.
+    """
+    exact = means.exact
+    share = np.where(exact, 0.5, means.value)
+    spread = np.where(exact, 0.0, np.sqrt(means.variance)) / (share * (1 - share))
+    reach = special.stdtrit(means.df, (1 + level) / 2) * spread
+    centre = special.logit(share)
+    low, high = special.expit(centre - reach), special.expit(centre + reach)
+    trials = means.fewest.astype(float)
+    wins = np.where(np.isnan(means.value), 0.0, means.value) * trials
+    exact_low, exact_high = clopper_pearson_interval(wins, trials, level)
+    return np.where(exact, exact_low, low), np.where(exact, exact_high, high)
+
+
+def p_values(means: ClusteredMeans) -> Floats:
+    """Two-sided p of a mean of one half; below 1 - level exactly where the interval of that level excludes one half."""
+    exact = means.exact
+    share = np.where(exact, 0.5, means.value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(special.logit(share)) * share * (1 - share) / np.sqrt(means.variance)
+    by_t = 2 * special.stdtr(means.df, -np.where(exact, 0.0, t))
+    trials = means.fewest.astype(float)
+    most = np.where(np.isnan(means.value), 0.5, np.maximum(means.value, 1 - means.value)) * trials
+    by_count = np.minimum(1.0, 2 * special.betainc(np.maximum(most, 1e-300), trials - most + 1, 0.5))
+    return np.where(exact, np.where(trials > 0, by_count, 1.0), by_t)
+
+
+def method(means: ClusteredMeans, group: int) -> str:
+    """In words, how the interval of one group was made."""
+    first, second = (int(count[group]) for count in means.clusters)
+    fewest = int(means.fewest[group])
+    if means.exact[group]:
+        kind = _scarcer(means, first, second)
+        return f"no spread between clusters: Clopper-Pearson, each of the {fewest} {kind} counted once"
+    if min(first, second) >= 2:
+        return (
+            f"two-way cluster-robust ({first} {means.names[0]} x {second} {means.names[1]}), "
+            f"t with {fewest - 1} df on the logit scale"
+        )
+    kept, lost = (means.names[1], means.names[0]) if second >= 2 else means.names
+    return (
+        f"one-way cluster-robust ({fewest} {kept}), t with {fewest - 1} df on the logit scale; "
+        f"holds for these {lost} only"
+    )
+
+
+def estimates(means: ClusteredMeans, level: float, note: str = "") -> list[Estimate]:
+    """One Estimate per group; `note` is put before the method."""
+    low, high = intervals(means, level)
+    found = []
+    for group, value in enumerate(means.value):
+        n = int(means.n[group])
+        words = note + method(means, group) if n else note + "nothing to estimate"
+        if n == 0:
+            found.append(Estimate(None, None, None, level, 0, words, why="no vote"))
+        else:
+            found.append(Estimate(float(value), float(low[group]), float(high[group]), level, n, words))
+    return found
+
+
+def _scarcer(means: ClusteredMeans, first: int, second: int) -> str:
+    if max(first, second) < 2:
+        return "pairs"
+    if min(first, second) >= 2:
+        return means.names[0] if first <= second else means.names[1]
+    return means.names[0] if first >= 2 else means.names[1]
+
+
+def _size(codes: Ints) -> int:
+    return int(codes.max()) + 1 if len(codes) else 1
+
+
+def _one_way(group: Ints, key: Ints, rest: Floats, n: Floats) -> tuple[Floats, Ints]:
+    """Cluster-robust variance of each group's mean, and its number of clusters."""
+    sums = collapse(key, rest)
+    of = np.zeros(0, dtype=np.int64)
+    if len(key):
+        place = np.searchsorted(sums.key, key)
+        of = np.zeros(len(sums.key), dtype=np.int64)
+        of[place] = group
+    clusters = np.bincount(of, minlength=len(n))
+    squares = add_up(of, sums.total**2, len(n))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = squares / n**2 * clusters / (clusters - 1)
+    usable = clusters >= 2
+    noise = 1e-12 / np.maximum(n, 1)  # what rounding leaves of sums that are zero
+    return np.where(usable & (variance > noise), variance, 0.0), clusters
