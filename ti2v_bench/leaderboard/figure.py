@@ -113,12 +113,12 @@ def _draw_panel(axis: Axes, panel: Panel, names: Sequence[str]) -> None:
     axis.set_ylim(max(len(names), 1) - 0.45, -0.55)
     axis.set_yticks(range(len(names)), names, color=INK, parse_math=False)
     axis.set_xticks([0, 50, 100])
-    for label, side in zip(axis.get_xticklabels(), ("left", "center", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, _, last = axis.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     axis.tick_params(colors=INK, length=2)
     axis.patch.set_alpha(0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    axis.spines[:].set_visible(False)
 
 
 def _draw_bar(axis: Axes, row: int, bar: Bar) -> None:

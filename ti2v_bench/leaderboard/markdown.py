@@ -53,7 +53,8 @@ def _comparisons(report: Report) -> Iterator[str]:
     if not report.comparisons:
         yield "No vote, no comparison."
         return
-    head = ["Model", "Opponent", "Pairs", "Votes", "TI2V score (majority)", "clustered", "Vote share", "this bench only", "p", "p (Holm)", "tied votes"]  # fmt: skip
+    head = ["Model", "Opponent", "Pairs", "Votes", "TI2V score (majority)",
+            "clustered", "Vote share", "this bench only", "p", "p (Holm)", "tied votes"]  # fmt: skip
     rows = [
         [
             markdown_text(c.model), markdown_text(c.opponent), str(c.n_pairs), str(c.n_votes),

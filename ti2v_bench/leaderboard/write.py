@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from ti2v_bench.files import write_bytes
 from ti2v_bench.leaderboard.analysis import analyse
 from ti2v_bench.leaderboard.figure import pictures
-from ti2v_bench.leaderboard.files import Json, dump, to_json, write_bytes
 from ti2v_bench.leaderboard.latex import latex
 from ti2v_bench.leaderboard.markdown import markdown
 from ti2v_bench.leaderboard.page import page
 from ti2v_bench.leaderboard.records import Report, ReportSettings
+from ti2v_bench.leaderboard.report_json import Json, dump, to_json
 from ti2v_bench.leaderboard.spreadsheet import spreadsheet
 
 FILES = (
@@ -45,7 +46,7 @@ def render(report: Report, created_at: datetime) -> Mapping[str, bytes]:
     png, svg = pictures(report)
     body = to_json(report)
     assert isinstance(body, dict)
-    stamped: Json = {"created_at": created_at.isoformat(timespec="seconds")} | body
+    stamped: Json = {"created_at": created_at.isoformat(timespec="seconds"), **body}
     return {
         "report.json": dump(stamped),
         "leaderboard.md": markdown(report).encode(),

@@ -1,29 +1,13 @@
-"""Writing report files: atomically, and as JSON that any reader can parse."""
+"""report.json: records as JSON that any reader can parse."""
 
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from ti2v_bench.records import Estimate
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def to_json(value: object) -> Json:
