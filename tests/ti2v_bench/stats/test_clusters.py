@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
+from tests.votes_by_hand import random_votes
 from ti2v_bench.stats.clusters import ClusteredMeans, clustered_means, estimates, intervals, p_values
 from ti2v_bench.stats.shares import fixed_bench_shares, vote_shares
 from ti2v_bench.stats.table import tabulate
 from ti2v_bench.votes import check_votes
-from tests.votes_by_hand import random_votes
 
 
 def one(score: list[float], first: list[int], second: list[int]) -> ClusteredMeans:
