@@ -1,8 +1,13 @@
-"""`bench check`: is this folder a bench, and how large."""
+"""`bench`: is this folder a bench; fetch the published one; draw one of our own."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ti2v_bench.bench import BenchReport
 
 
 @click.group()
@@ -16,11 +21,27 @@ def check(folder: Path) -> None:
     """Name every bad row of the bench in DIR, then count its good ones; exit status 1 if any row is bad."""
     from ti2v_bench.bench import check_bench
 
-    report = check_bench(folder)
+    _tell(check_bench(folder))
+
+
+def _tell(report: "BenchReport") -> None:
     for problem in report.problems:
         click.echo(str(problem))
     click.echo(str(report.counts()))
     raise SystemExit(1 if report.problems else 0)
+
+
+@bench.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("TI2V-Bench"), help="Folder for the bench.")
+@click.option("--revision", default=None, help="Commit, tag or branch; without it, what main is now (then recorded).")
+def download(out: Path, revision: str | None) -> None:
+    """Fetch TI2V-Bench from the Hub, or what is missing of it, check every hash, then check the bench."""
+    from ti2v_bench.bench import check_bench
+    from ti2v_bench.bench.hub import REPO, download_bench
+
+    commit = download_bench(out, revision, endpoint=os.environ.get("HF_ENDPOINT"))
+    click.echo(f"{REPO} at {commit}")
+    _tell(check_bench(out))
 
 
 @bench.command()
