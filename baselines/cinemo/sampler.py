@@ -1,0 +1,48 @@
+"""Cinemo's sampling loop: DDIM on motion residuals, guided by text, both branches in one network call."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from baselines.sampling.guidance import guided
+from baselines.sampling.leading import Step, ddim_step, in_steps
+
+Network = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(sample, timestep, text, base, motion) -> noise, as `CinemoUNet`."""
+
+
+def residuals(
+    network: Network,
+    x: Tensor,
+    text: tuple[Tensor, Tensor],
+    base: Tensor,
+    motion: float,
+    steps: list[Step],
+    guidance: float,
+) -> Iterator[Tensor]:
+    """Latents after every step.
+
+    Args:
+        network: predicts the noise of a batch.
+        x: (B, 4, F, H, W) start latents in the network's dtype, in which the whole loop runs.
+        text: states of the negative prompt and of the prompt, each (B, M, D).
+        base: (B, 4, 1, H, W) scaled image latent; the same in both branches.
+        motion: value that the network is given.
+        steps: from `leading_steps`.
+        guidance: weight of classifier-free guidance; at 1 and below there is no second branch.
+
+    Yields:
+        (B, 4, F, H, W).
+    """
+    branches = 2 if guidance > 1 else 1
+    states = torch.cat(text) if branches == 2 else text[1]
+    bases = base.repeat(branches, 1, 1, 1, 1)
+    motions = torch.full((len(states),), float(motion), device=x.device)
+    for step, timestep in in_steps(steps, x.device, len(states)):
+        noise = network(x.repeat(branches, 1, 1, 1, 1), timestep, states, bases, motions)
+        if branches == 2:
+            unconditional, conditional = noise.chunk(2)
+            noise = guided(conditional, unconditional, guidance)
+        x = ddim_step(x, noise, step)
+        yield x

@@ -1,0 +1,1 @@
+"""SEINE (Vchitect/SEINE): masked-frame conditioning, image-to-video mode. Importing it does nothing."""
