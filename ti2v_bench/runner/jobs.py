@@ -97,12 +97,12 @@ class JobQueue:
     @property
     def open(self) -> bool:
         """Whether anything waits or is in work."""
-        return bool(self._waiting or self._later or self._working)
+        return bool(self.length or self._working)
 
     @property
-    def waiting(self) -> bool:
-        """Whether anything waits, now or later."""
-        return bool(self._waiting or self._later)
+    def length(self) -> int:
+        """How many jobs wait, now or later."""
+        return len(self._waiting) + len(self._later)
 
     def take(self, most: int) -> list[Job]:
         """Up to `most` jobs to work on now; none while all that is left is in other hands."""

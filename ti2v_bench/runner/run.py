@@ -16,6 +16,7 @@ from ti2v_bench.files import StorageError
 from ti2v_bench.records import Job, Pair
 from ti2v_bench.runner.jobs import Failure, JobQueue, Outcome, Request, RunError, RunReport, plan_jobs, video_name
 from ti2v_bench.runner.making import Recipe, one_line
+from ti2v_bench.runner.pool import run_pool
 from ti2v_bench.runner.serial import run_serial
 from ti2v_bench.store import open_store
 
@@ -28,7 +29,7 @@ def generate(
     requests: Sequence[Request],
     out: Path | str,
     seeds: Sequence[int] = (0,),
-    executor: Executor = run_serial,
+    executor: Executor | None = None,
     shard: tuple[int, int] = (0, 1),
     show: bool = True,
 ) -> RunReport:
@@ -39,7 +40,7 @@ def generate(
         requests: the models; one after another.
         out: folder, or fsspec URL.
         seeds: one video per pair and seed.
-        executor: who does the work.
+        executor: who does the work; None: this process on one CPU, else one worker process per device.
         shard: (index, count): only every count-th job from index on; for arrays of independent machines.
         show: print a progress bar on standard error.
 
@@ -60,14 +61,21 @@ def generate(
         recipe = Recipe(
             name, request.model, request.options, _plain_url(out), request.devices or (request.options.device,)
         )
-        outcomes, fault = _work_off(recipe, missing, executor, len(jobs), show)
-        store.tidy(name)
+        try:
+            outcomes, fault = _work_off(recipe, missing, executor or _fitting(recipe), len(jobs), show)
+        finally:
+            store.tidy(name)
         count = Counter(outcome.status for outcome in outcomes)
         made += count["made"]
         present += len(jobs) - len(missing) + count["present"]
         failures += [Failure(name, end.job, end.reason, end.trace) for end in outcomes if end.status == "failed"]
         failures += [fault] if fault else []
     return RunReport(made, present, tuple(failures))
+
+
+def _fitting(recipe: Recipe) -> Executor:
+    """A worker process even for a single GPU: a crash in a driver or kernel then costs one try, not the run."""
+    return run_serial if recipe.devices in (("cpu",), ("mps",)) else run_pool
 
 
 def _work_off(

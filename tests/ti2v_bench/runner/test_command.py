@@ -14,7 +14,9 @@ TOYS = "tests.ti2v_bench.runner.toys"
 
 
 def call(bench: Bench, out: Path, *arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(generate, ["--bench", str(bench.root), "--out", str(out), *arguments])
+    result = CliRunner().invoke(
+        generate, ["--bench", str(bench.root), "--out", str(out), "--device", "cpu", *arguments]
+    )
     if isinstance(result.exception, TI2VError):
         return 2, f"Error: {result.exception}"
     if result.exception is not None and not isinstance(result.exception, SystemExit):

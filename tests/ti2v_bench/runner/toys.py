@@ -131,3 +131,29 @@ class Broken(Plain):
 
     def __init__(self) -> None:
         raise RuntimeError("weights are upside down")
+
+
+class Stillborn(Plain):
+    """Its process ends while it is loaded."""
+
+    name = "stillborn"
+
+    def __init__(self) -> None:
+        os._exit(9)
+
+
+class Poisoned(Plain):
+    """Meets a CUDA error once; from then on every call in that process fails, as with the real thing."""
+
+    name = "poisoned"
+    poisoned = False
+
+    def generate(self, pair: Pair, seed: int) -> Frames:
+        try:
+            (folder() / "poison").unlink()
+            self.poisoned = True
+        except FileNotFoundError:
+            pass
+        if self.poisoned:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().generate(pair, seed)
