@@ -1,0 +1,82 @@
+"""What adapters need around their networks: precision, noise by seed, memory layout, compiled blocks, the record."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from ti2v_bench.errors import TI2VError
+from ti2v_bench.model import ModelOptions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class PrecisionError(TI2VError):
+    """No such precision."""
+
+
+def precision_of(options: ModelOptions, official: str) -> torch.dtype:
+    """Type of the denoising network: the one asked for, else the official one on a GPU and float32 on a CPU.
+
+    Raises:
+        PrecisionError: none of float32, float16, bfloat16.
+    """
+    name = options.precision or (official if options.device.startswith("cuda") else "float32")
+    if name not in PRECISIONS:
+        raise PrecisionError(f"There is no precision {name!r}. Known: {', '.join(PRECISIONS)}.")
+    return PRECISIONS[name]
+
+
+class Noise:
+    """Standard normal numbers, one CPU generator per video: a seed means the same on every device, in every batch."""
+
+    def __init__(self, seeds: Sequence[int], device: str | torch.device) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._device = device
+
+    def __call__(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(number of seeds, *shape); advances every generator."""
+        drawn = [torch.randn(shape, generator=generator, dtype=dtype) for generator in self._generators]
+        return torch.stack(drawn).to(self._device)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture file as (h, w, 3) uint8 RGB."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def channels_last(network: nn.Module) -> None:
+    """Store every convolution's kernel as the activations are, channels last, so that no call has to reorder it."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        elif parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+
+
+def compile_blocks(network: nn.Module, kinds: Sequence[type[nn.Module]]) -> None:
+    """Compile every block of these kinds on its first use; same mathematics, other rounding.
+
+    Blocks rather than the whole network: equal blocks share one compilation, which takes a fraction of the time.
+    """
+    import torch._dynamo.config as dynamo  # its import is slow, and few ask for it
+
+    dynamo.recompile_limit = max(dynamo.recompile_limit, 64)  # one kind of block at every size of the network
+    for module in network.modules():
+        if isinstance(module, tuple(kinds)):
+            module.compile(dynamic=False)
+
+
+def settings_record(settings: "DataclassInstance") -> dict[str, object]:
+    """Settings, JSON-ready, for the sidecar."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
