@@ -42,7 +42,7 @@ class MiniSettings:
 
 def shift_frames(x: Tensor, frames: int) -> Tensor:
     """Take a quarter of the channels from the frame before, a quarter from the one after; zeros beyond the ends."""
-    clips = x.unflatten(0, (-1, frames))
+    clips = x.reshape(-1, frames, *x.shape[1:])
     quarter = x.shape[1] // 4
     before = F.pad(clips[:, :-1, :quarter], (0, 0, 0, 0, 0, 0, 1, 0))
     after = F.pad(clips[:, 1:, quarter : 2 * quarter], (0, 0, 0, 0, 0, 0, 0, 1))
@@ -72,8 +72,9 @@ class ResBlock(nn.Module):
         return result
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+def _attend(q: Tensor, keys_values: Tensor, heads: int) -> Tensor:
+    """Attention of q (B, N, C) to keys and values (B, M, 2C), with `heads` heads."""
+    q, k, v = (t.reshape(*t.shape[:2], heads, -1).transpose(1, 2) for t in (q, *keys_values.chunk(2, dim=-1)))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
@@ -96,17 +97,18 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, words: Tensor, image: Tensor, gate: Tensor) -> Tensor:
         """(B F, C, h, w) with words (B, L, width), image (B, 64, width) and its gate (scalar) to the same shape."""
         clips = words.shape[0]
-        tokens = x.unflatten(0, (clips, -1)).permute(0, 1, 3, 4, 2)
+        tokens = x.reshape(clips, -1, *x.shape[1:]).permute(0, 1, 3, 4, 2)
         grid = tokens.shape
         tokens = tokens.flatten(1, 3) + self.position
-        q, k, v = self.to_qkv(self.norm1(tokens)).chunk(3, dim=-1)
-        tokens = tokens + self.to_out(_attend(q, k, v, self.heads))
+        q, kv = self.to_qkv(self.norm1(tokens)).tensor_split([x.shape[1]], dim=-1)
+        tokens = tokens + self.to_out(_attend(q, kv, self.heads))
         q = self.cross_q(self.norm2(tokens))
-        said = _attend(q, *self.cross_kv(words).chunk(2, dim=-1), self.heads)
-        seen = _attend(q, *self.image_kv(image).chunk(2, dim=-1), self.heads)
+        said = _attend(q, self.cross_kv(words), self.heads)
+        seen = _attend(q, self.image_kv(image), self.heads)
         tokens = tokens + self.cross_out(said + gate * seen)
         tokens = tokens + self.mlp(self.norm3(tokens))
-        return tokens.reshape(grid).permute(0, 1, 4, 2, 3).flatten(0, 1)
+        result: Tensor = tokens.reshape(grid).permute(0, 1, 4, 2, 3).flatten(0, 1)
+        return result
 
 
 class TextEncoder(nn.Module):
@@ -123,7 +125,8 @@ class TextEncoder(nn.Module):
         h = self.embedding(ids) + self.position
         for layer in self.layers:
             h = layer(h)
-        return h
+        result: Tensor = h
+        return result
 
 
 class TextLayer(nn.Module):
@@ -138,7 +141,8 @@ class TextLayer(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, L, width) to the same."""
-        h = h + self.to_out(_attend(*self.to_qkv(self.norm1(h)).chunk(3, dim=-1), heads=4))
+        q, kv = self.to_qkv(self.norm1(h)).tensor_split([h.shape[-1]], dim=-1)
+        h = h + self.to_out(_attend(q, kv, heads=4))
         result: Tensor = h + self.mlp(self.norm2(h))
         return result
 
@@ -223,7 +227,7 @@ class MiniUNet(nn.Module):
             h = self.up[level](torch.cat([h, skips[level]], dim=1), emb)
             h = self._attention(self.attend_up[level], h, words, seen)
         out = F.pixel_shuffle(self.leave(F.silu(self.norm(h))), patch)
-        return out.unflatten(0, (clips, frames)).transpose(1, 2)
+        return out.reshape(clips, frames, *out.shape[1:]).transpose(1, 2)
 
     def _attention(self, block: nn.Module, h: Tensor, words: Tensor, seen: Tensor) -> Tensor:
         result: Tensor = block(h, words, seen, self.gate_cross) if isinstance(block, AttentionBlock) else h

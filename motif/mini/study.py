@@ -246,7 +246,7 @@ def _line(record: dict[str, object]) -> str:
     )
 
 
-def _montage(path: Path, shown: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def _montage(path: Path, shown: dict[str, np.ndarray]) -> None:
     """One row per test scene and cell, frames side by side; all cells of one scene below each other."""
     from PIL import Image
 
@@ -289,10 +289,16 @@ def main() -> None:
         study = Study(settings, world, args.device, False)
     print(f"ready after {time.perf_counter() - began:.1f} s", flush=True)
     machine = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
-    about = {"settings": asdict(settings), "machine": machine, "torch": torch.__version__, "args": vars(args)}
+    about: dict[str, object] = {
+        "settings": asdict(settings),
+        "machine": machine,
+        "torch": torch.__version__,
+        "args": vars(args),
+    }
     if args.time_eager and args.device == "cuda":
-        about["eager_seconds_per_step"] = _timed_eager(settings, study)
-        print(f"eager: {about['eager_seconds_per_step']:.4f} s per step", flush=True)
+        eager = _timed_eager(settings, study)
+        about["eager_seconds_per_step"] = eager
+        print(f"eager: {eager:.4f} s per step", flush=True)
     (args.out / "about.json").write_text(json.dumps(about, default=str, indent=1))
     order = Order(args.out, args.minutes, args.cells, args.seeds, args.keep, args.keep_at, args.resume)
     carry_out(study, order, began)

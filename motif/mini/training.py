@@ -90,9 +90,8 @@ class MiniTrainer:
             gate.data = gate.data.to(self.dtype)
         self.model.frequencies.data = self.model.frequencies.data.float()
         size = sum(p.numel() for p in self.model.parameters())
-        zeros = lambda dtype=torch.float32: torch.zeros(size, device=self.device, dtype=dtype)  # noqa: E731
-        self.weights, self.grad = zeros(self.dtype), zeros(self.dtype)
-        self.master, self.first, self.second, self.ema = (zeros() for _ in range(4))
+        self.weights, self.grad = (torch.zeros(size, device=self.device, dtype=self.dtype) for _ in range(2))
+        self.master, self.first, self.second, self.ema = (torch.zeros(size, device=self.device) for _ in range(4))
         flatten(self.model, self.weights)
         start = 0
         for parameter in _ordered(self.model):
@@ -128,7 +127,7 @@ class MiniTrainer:
         self.reset(0, 1.0, "both")
         if not self.cuda:
             return
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):

@@ -16,7 +16,8 @@ from motif.mini.text import encode
 from ti2v_bench.motion.heatmap import HeatmapSettings, heatmap
 from ti2v_bench.shapes import Scenes, Vocabulary, join, motion_mask, prompts, render, sample_scenes
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 HELD_OUT = 0.15
 """Share of all (colour, kind, motion) combinations that no training prompt names."""
@@ -82,5 +83,5 @@ def on_device(frames: NDArray[np.uint8], device: str) -> Tensor:
 
 def heat_bytes(flow: Tensor, settings: HeatmapSettings) -> Tensor:
     """Heatmap times 255 as uint8, (N, F, H, W), of flow (N, F-1, 2, H, W) on any device."""
-    parts = [(heatmap(part, settings) * 255).round().to(torch.uint8) for part in flow.split(1024)]
+    parts = [(heatmap(part, settings) * 255).round().to(torch.uint8) for part in torch.split(flow, 1024)]
     return torch.cat(parts)
