@@ -152,7 +152,6 @@ class MiniUNet(nn.Module):
 
     gate_cat: Tensor
     gate_cross: Tensor
-    frequencies: Tensor
 
     def __init__(self, settings: MiniSettings) -> None:
         super().__init__()
@@ -163,7 +162,6 @@ class MiniUNet(nn.Module):
         # Gates and not branches: every ablation runs the same graph, and nothing flows where a gate is 0.
         self.register_buffer("gate_cat", torch.tensor(float(settings.conditioning != "cx-attn")), persistent=False)
         self.register_buffer("gate_cross", torch.tensor(float(settings.conditioning != "x-cat")), persistent=False)
-        self.register_buffer("frequencies", torch.exp(-torch.arange(64) * (9.21034 / 64)), persistent=False)
         self.time = nn.Sequential(nn.Linear(128, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.frame = nn.Parameter(torch.randn(settings.frames, emb) * 0.02)
         self.text = TextEncoder(settings.vocabulary, settings.words, settings.width)
@@ -189,7 +187,9 @@ class MiniUNet(nn.Module):
         nn.init.zeros_(self.leave.weight)
 
     def _embedding(self, timestep: Tensor, words: Tensor) -> Tensor:
-        angle = timestep.float()[:, None] * self.frequencies
+        # In float32 whatever the network's type: a rounded frequency is another angle at large timesteps.
+        frequencies = torch.exp(torch.arange(64, device=timestep.device, dtype=torch.float32) * (-9.21034 / 64))
+        angle = timestep.float()[:, None] * frequencies
         wave = torch.cat([angle.cos(), angle.sin()], dim=1).to(words.dtype)
         clip = self.time(wave) + self.pooled(words.mean(1))
         return F.silu(clip[:, None] + self.frame.to(clip.dtype)).flatten(0, 1)

@@ -10,7 +10,15 @@ from motif.mini.net import MiniUNet
 
 
 @torch.no_grad()
-def sample(model: MiniUNet, image: Tensor, ids: Tensor, noise: Tensor, steps: int, guidance: float) -> Tensor:
+def sample(
+    model: MiniUNet,
+    image: Tensor,
+    ids: Tensor,
+    noise: Tensor,
+    steps: int,
+    guidance: float,
+    alphas: Tensor | None = None,
+) -> Tensor:
     """Clips from noise.
 
     Args:
@@ -20,11 +28,12 @@ def sample(model: MiniUNet, image: Tensor, ids: Tensor, noise: Tensor, steps: in
         noise: (B, 3, F, H, W) standard normal.
         steps: DDIM steps.
         guidance: out = u + guidance (c - u), with u the empty prompt's output.
+        alphas: the cumulative alphas on the same device; None computes them.
 
     Returns:
         (B, 3, F, H, W) in [-1, 1], float32.
     """
-    alphas = alphas_cumprod().to(noise.device)
+    alphas = alphas_cumprod().to(noise.device) if alphas is None else alphas
     dtype = next(model.parameters()).dtype
     both_images = torch.cat([image, image]).to(dtype)
     both_ids = torch.cat([ids, torch.zeros_like(ids)])
@@ -46,23 +55,34 @@ def to_uint8(x: Tensor) -> Tensor:
 
 
 class GraphSampler:
-    """`sample` for one fixed set of inputs, captured once as a CUDA graph; eager on a CPU."""
+    """`sample` for a batch of one size, captured once as a CUDA graph; eager on a CPU, or where capturing fails."""
 
     def __init__(self, model: MiniUNet, image: Tensor, ids: Tensor, noise: Tensor, steps: int, guidance: float) -> None:
-        self._draw: Callable[[], Tensor] = lambda: to_uint8(sample(model, image, ids, noise, steps, guidance))
+        """Inputs as of `sample`; they are read anew at every call, so new ones may be copied into them."""
+        self._cuda = noise.is_cuda
+        # The captured part must not touch the host's memory: the alphas lie on the device already.
+        alphas = alphas_cumprod().to(noise.device)
+        self._draw: Callable[[], Tensor] = lambda: to_uint8(sample(model, image, ids, noise, steps, guidance, alphas))
         self._graph: torch.cuda.CUDAGraph | None = None
         self._out: Tensor | None = None
-        self._cuda = noise.is_cuda
+        if self._cuda:
+            self._record()
+
+    def _record(self) -> None:
+        self._draw()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._out = self._draw()
+            self._graph = graph
+        except RuntimeError as error:  # sampling works without it, only slower
+            torch.cuda.synchronize()
+            print(f"sampling is not captured: {str(error)[:300]}", flush=True)
 
     def __call__(self) -> Tensor:
         """(B, 3, F, H, W) uint8 with the model's present weights; overwritten by the next call on CUDA."""
-        if not self._cuda:
-            return self._draw()
         if self._graph is None or self._out is None:
-            self._draw()
-            torch.cuda.synchronize()
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._out = self._draw()
+            return self._draw()
         self._graph.replay()
         return self._out

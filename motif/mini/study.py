@@ -7,9 +7,12 @@ Every finished checkpoint is one line of `runs.jsonl`; `--resume` skips the runs
 import argparse
 import json
 import os
+import pickle
+import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import Process
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,9 @@ from motif.mini.training import MiniTrainer, TrainingData, TrainSettings, as_vie
 from motif.mini.world import Clips, draw_clips, heat_bytes, on_device, vocabularies
 from ti2v_bench.motion.heatmap import HeatmapSettings, share
 from ti2v_bench.shapes import join
+
+LONGEST = 20_000
+"""Most steps of one run."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,12 @@ class StudySettings:
     frames: int = 8
     clips: int = 16384
     """Training clips."""
-    tests: int = 256
+    words: str = "small"
+    """Key of `motif.mini.world.WORDS`."""
+    tests: int = 192
     """Generated per checkpoint: the first half from the training words' combinations, the second held out."""
-    steps: int = 1500
-    checkpoints: tuple[int, ...] = (300, 600, 900, 1200, 1500)
+    checkpoints: tuple[int, ...] = (300, 600, 900, 1200)
+    """Steps at which a run is measured; the last one ends it."""
     ddim: int = 8
     guidance: float = 2.0
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -92,64 +100,103 @@ class World:
     against: list[Case]
 
 
-def draw_world(settings: StudySettings, workers: int) -> World:
-    """Draw everything on the CPU; call before CUDA is touched."""
-    seen, unseen = vocabularies()
+def draw_world(settings: StudySettings, workers: int, cache: Path | None = None) -> World:
+    """Draw everything on the CPU, or read it from a former call's cache; call before CUDA is touched."""
+    key = f"{settings.words}-{settings.size}-{settings.frames}-{settings.clips}-{settings.tests}.pickle"
+    path = cache / key if cache else None
+    if path and path.exists():
+        world: World = pickle.loads(path.read_bytes())
+        return world
+    seen, unseen = vocabularies(settings.words)
     half = settings.tests // 2
     train = draw_clips(settings.clips, 1, seen, settings.size, settings.frames, workers)
     parts = [draw_clips(half, 2, seen, settings.size, settings.frames, workers)]
     parts.append(draw_clips(settings.tests - half, 3, unseen, settings.size, settings.frames, workers))
     columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ("frames", "flow", "mask", "ids")]
     test = Clips(join([p.scenes for p in parts]), *columns)
-    return World(train, test, cases(test.scenes, settings.size, settings.frames, workers))
+    world = World(train, test, cases(test.scenes, settings.size, settings.frames, workers))
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(pickle.dumps(world, protocol=5))
+        partial.replace(path)
+    return world
 
 
 class Study:
     """Runs cells on one device and measures them at checkpoints."""
 
     def __init__(self, settings: StudySettings, world: World, device: str, compiled: bool) -> None:
-        self.settings, self.world, self.device = settings, world, device
+        self.settings, self.device = settings, device
         frames = on_device(world.train.frames, device)
         heat = torch.zeros(frames.shape[0], *frames.shape[2:], dtype=torch.uint8, device=device)
-        self.flow = torch.from_numpy(world.train.flow).to(device)
-        self.mask = torch.from_numpy(world.train.mask).to(device)
         data = TrainingData(frames, torch.from_numpy(world.train.ids).to(device), heat)
-        self.trainer = MiniTrainer(settings.net(), settings.train, data, settings.steps + 8, compiled)
+        self.trainer = MiniTrainer(settings.net(), settings.train, data, LONGEST, compiled)
         self.trainer.prepare()
-        self.model = MiniUNet(settings.net()).to(device, self.trainer.dtype).requires_grad_(False)
+        self.model = MiniUNet(settings.net()).to(device, self.trainer.dtype)
         self.flat = torch.zeros_like(self.trainer.weights)
         flatten(self.model, self.flat)
         self.model.requires_grad_(False)
-        self.test = on_device(world.test.frames, device)
+        test = on_device(world.test.frames, device)
         self.test_ids = torch.from_numpy(world.test.ids).to(device)
-        region = heat_bytes(torch.from_numpy(world.test.flow), HeatmapSettings()).to(device)
-        self.ratio = ErrorRatio(self.test, self.test_ids, region)
-        image = self.test[:, :, 0]
-        noise = torch.randn(self.test.shape, generator=torch.Generator().manual_seed(4)).to(device)
-        self.judge = Judge(world.test.scenes, world.against, image)
-        given = image.float() / 127.5 - 1
-        self.sampler = GraphSampler(self.model, given, self.test_ids, noise, settings.ddim, settings.guidance)
+        noise = torch.randn(test.shape, generator=torch.Generator().manual_seed(4)).to(device)
+        self.given = test[:, :, 0].float() / 127.5 - 1
+        self.sampler = GraphSampler(self.model, self.given, self.test_ids, noise, settings.ddim, settings.guidance)
+        self.load(world)
 
-    def run(self, name: str, seed: int) -> Iterator[tuple[dict[str, object], Tensor]]:
+    def load(self, world: World) -> None:
+        """Study this world from now on; as large as the one before, since recorded graphs read the same memory."""
+        train, test = world.train, world.test
+        self.trainer.data.frames.copy_(on_device(train.frames, self.device))
+        self.trainer.data.ids.copy_(torch.from_numpy(train.ids))
+        self.flow = torch.from_numpy(train.flow).to(self.device)
+        self.mask = torch.from_numpy(train.mask).to(self.device)
+        shown = on_device(test.frames, self.device)
+        self.given.copy_(shown[:, :, 0].float() / 127.5 - 1)
+        self.test_ids.copy_(torch.from_numpy(test.ids))
+        self.judge = Judge(test.scenes, world.against, shown[:, :, 0])
+        region = heat_bytes(torch.from_numpy(test.flow[::2]), HeatmapSettings()).to(self.device)
+        self.ratio = ErrorRatio(shown[::2], torch.from_numpy(test.ids[::2]).to(self.device), region)
+
+    def pace(self) -> tuple[float, float]:
+        """Seconds of one training step, and of one measurement."""
+        self.trainer.reset(0, 1.0, "x-cat")
+        started = time.perf_counter()
+        self.trainer.train(5 if self.trainer.cuda else 1)
+        self._measure()
+        middle = time.perf_counter()
+        steps = 100 if self.trainer.cuda else 2
+        self.trainer.train(steps)
+        self._wait()
+        trained = time.perf_counter()
+        self._measure()
+        done = time.perf_counter()
+        print(f"first steps and measurement {middle - started:.2f} s", flush=True)
+        return (trained - middle) / steps, done - trained
+
+    def _wait(self) -> None:
+        if self.trainer.cuda:
+            torch.cuda.synchronize()
+
+    def run(self, name: str, seed: int, checkpoints: tuple[int, ...]) -> Iterator[tuple[dict[str, object], Tensor]]:
         """Train one cell; at every checkpoint its record and its generated clips."""
         cell, trainer = CELLS[name], self.trainer
-        heat = self.mask * 255 if cell.heat is None else heat_bytes(self.flow, cell.heat)
-        trainer.data.heat.copy_(heat)
+        trainer.data.heat.copy_(self.mask * 255 if cell.heat is None else heat_bytes(self.flow, cell.heat))
         hot = share(trainer.data.heat[:2048].float() / 255)
         trainer.reset(seed, cell.weight, cell.conditioning)
         done = 0
-        for step in self.settings.checkpoints:
+        for step in checkpoints:
             started = time.perf_counter()
             trainer.train(step - done)
-            if trainer.cuda:
-                torch.cuda.synchronize()
+            self._wait()
             trained = time.perf_counter()
             measured, clips = self._measure()
             losses = trainer.losses[done:step].mean(0).tolist()
             seconds = {"train": trained - started, "measure": time.perf_counter() - trained}
             yield {
-                "cell": name, "seed": seed, "step": step, **measured, "loss": losses[0], "motion_loss": losses[1],
-                "hot": hot.hot, "mean_heat": hot.mean, "seconds": {k: round(v, 3) for k, v in seconds.items()},
+                "cell": name, "seed": seed, "step": step, "words": self.settings.words, **measured,
+                "loss": losses[0], "motion_loss": losses[1], "hot": hot.hot, "mean_heat": hot.mean,
+                "seconds": {k: round(v, 3) for k, v in seconds.items()},
             }, clips  # fmt: skip
             done = step
 
@@ -176,7 +223,7 @@ class Study:
             state[key] = as_view(self.trainer.ema[start:end], parameter).half().contiguous().cpu()
             start = end
         partial = path.with_name(path.name + ".partial")
-        net = {"net": json.dumps(asdict(self.settings.net())), "words": " ".join(vocabulary())}
+        net = {"net": json.dumps(asdict(self.settings.net())), "vocabulary": " ".join(vocabulary())}
         save_file(state, partial, metadata=net | about)
         partial.replace(path)
 
@@ -189,42 +236,47 @@ def _in_flat_order(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @dataclass(frozen=True)
 class Order:
-    """What one call is asked to do."""
+    """Which runs, until when."""
 
     out: Path
-    minutes: float
+    until: float
+    """No run is begun that would end after this time of `time.perf_counter`."""
     cells: tuple[str, ...]
     seeds: tuple[int, ...]
-    keep: tuple[str, ...] = ()
-    """Cells whose seed-0 weights are written."""
+    checkpoints: tuple[int, ...]
+    name: str = "runs"
+    """Of the log: `<name>.jsonl`."""
     keep_at: tuple[int, ...] = ()
-    """At these checkpoints besides the last."""
+    """Checkpoints at which seed 0's weights are written."""
     resume: tuple[Path, ...] = ()
+    """Logs whose finished runs are skipped."""
 
 
-def carry_out(study: Study, order: Order, began: float) -> None:
+def carry_out(study: Study, order: Order) -> None:
     """Run what is missing until the time is up; every checkpoint is on disk at once."""
-    done = {(row["cell"], row["seed"]) for path in order.resume for row in read_runs(path)}
+    last = order.checkpoints[-1]
+    done = {(row["cell"], row["seed"]) for path in order.resume for row in read_runs(path) if row["step"] == last}
     todo = [(c, s) for s in order.seeds for c in order.cells if (c, s) not in done]
     longest, shown = 0.0, {}
-    with (order.out / "runs.jsonl").open("a") as log:
+    with (order.out / f"{order.name}.jsonl").open("a") as log:
         for count, (name, seed) in enumerate(todo):
             started, clips = time.perf_counter(), None
-            if started - began + longest > 60 * order.minutes:
+            if started + longest > order.until:
                 print(f"time is up: {count} of {len(todo)} runs done", flush=True)
                 break
-            for record, clips in study.run(name, seed):  # noqa: B007 - the last clips are shown below
+            for record, clips in study.run(name, seed, order.checkpoints):  # noqa: B007 - the last are shown below
                 log.write(json.dumps(record) + "\n")
                 log.flush()
                 print(_line(record), flush=True)
                 step = int(str(record["step"]))
-                if seed == 0 and name in order.keep and step in (*order.keep_at, study.settings.checkpoints[-1]):
-                    study.save(order.out / f"{name}-{step}.safetensors", {"cell": name, "seed": "0", "step": str(step)})
+                if seed == 0 and step in order.keep_at:
+                    about = {"cell": name, "seed": "0", "step": str(step), "words": study.settings.words}
+                    study.save(order.out / f"{name}-{step}.safetensors", about)
             if seed == order.seeds[0] and clips is not None:
-                shown[name] = clips[:: max(1, len(clips) // 8)].cpu().numpy()
+                shown[name] = clips[:: max(1, len(clips) // 6)].cpu().numpy()
             longest = max(longest, time.perf_counter() - started)
     if shown:
-        _montage(order.out / "samples.png", shown)
+        _montage(order.out / f"{order.name}.png", shown)
 
 
 def read_runs(path: Path) -> list[dict[str, object]]:
@@ -258,53 +310,70 @@ def _montage(path: Path, shown: dict[str, np.ndarray]) -> None:
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def _timed_eager(settings: StudySettings, study: Study) -> float:
-    """Seconds per step without the compiler, to know what it saves."""
-    trainer = MiniTrainer(settings.net(), settings.train, study.trainer.data, 64)
-    trainer.prepare()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    trainer.train(30)
-    torch.cuda.synchronize()
-    return (time.perf_counter() - started) / 30
+def paced(step: float, measurement: float, seconds: float, parts: int = 4) -> tuple[int, ...]:
+    """Evenly spaced checkpoints of a run that takes `seconds` in all, its measurements included; 300 steps at least."""
+    steps = max(300, int((seconds - parts * measurement) / step))
+    each = max(1, steps // parts // 25) * 25
+    return tuple(each * (part + 1) for part in range(parts))
 
 
 def main() -> None:
-    """Parse, draw, train, measure."""
+    """Draw, train, measure: first the pair of checkpoints if asked for, then the ablation."""
     began = time.perf_counter()
     args = _arguments()
-    settings = StudySettings(
-        clips=args.clips, tests=args.tests, steps=args.checkpoints[-1], checkpoints=args.checkpoints,
-        train=TrainSettings(batch=args.batch), tiny=args.tiny, size=args.size,
-    )  # fmt: skip
+    until = began + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
-    world = draw_world(settings, args.workers)
+    small = StudySettings(clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size)
+    full = replace(small, words="full")
+    first = full if args.pair else small
+    world = draw_world(first, args.workers, args.cache)
     print(f"drawn after {time.perf_counter() - began:.1f} s", flush=True)
+    later = Process(target=draw_world, args=(small, args.workers, args.cache))  # drawn while the first one is used
+    if args.pair:
+        later.start()
+    study = _prepared(first, world, args)
+    print(f"ready after {time.perf_counter() - began:.1f} s", flush=True)
+    if args.pair:
+        carry_out(study, Order(args.out, until, ("lambda-1", "plain"), (0,), args.pair, "pair", args.keep_at))
+        later.join()
+        study.settings = small
+        study.load(draw_world(small, args.workers, args.cache))
+        print(f"pair done after {time.perf_counter() - began:.1f} s", flush=True)
+    step, measurement = study.pace()
+    print(f"{step:.5f} s per step, {measurement:.3f} s per measurement", flush=True)
+    checkpoints = args.checkpoints or _as_before(args.resume) or paced(step, measurement, args.run_seconds)
+    about = {
+        "settings": asdict(small),
+        "checkpoints": checkpoints,
+        "machine": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "seconds_per_step": step,
+        "seconds_per_measurement": measurement,
+        "parameters": study.flat.numel(),
+        "arguments": sys.argv[1:],
+    }
+    (args.out / "about.json").write_text(json.dumps(about, default=str, indent=1))
+    order = Order(args.out, until, args.cells, args.seeds, checkpoints, keep_at=(), resume=tuple(args.resume))
+    carry_out(study, order)
+    if args.device == "cuda":
+        print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    print(f"all done after {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def _as_before(logs: Sequence[Path]) -> tuple[int, ...] | None:
+    """The checkpoints of the runs that are resumed."""
+    steps = sorted({int(str(row["step"])) for path in logs for row in read_runs(path)})
+    return tuple(steps) or None
+
+
+def _prepared(settings: StudySettings, world: World, args: argparse.Namespace) -> Study:
     try:
-        study = Study(settings, world, args.device, args.compile)
+        return Study(settings, world, args.device, args.compile)
     except Exception as error:  # the compiler is a convenience; the study must not die of it
         if not args.compile:
             raise
         print(f"compiling failed, going on without: {str(error)[:2000]}", flush=True)
-        study = Study(settings, world, args.device, False)
-    print(f"ready after {time.perf_counter() - began:.1f} s", flush=True)
-    machine = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
-    about: dict[str, object] = {
-        "settings": asdict(settings),
-        "machine": machine,
-        "torch": torch.__version__,
-        "args": vars(args),
-    }
-    if args.time_eager and args.device == "cuda":
-        eager = _timed_eager(settings, study)
-        about["eager_seconds_per_step"] = eager
-        print(f"eager: {eager:.4f} s per step", flush=True)
-    (args.out / "about.json").write_text(json.dumps(about, default=str, indent=1))
-    order = Order(args.out, args.minutes, args.cells, args.seeds, args.keep, args.keep_at, args.resume)
-    carry_out(study, order, began)
-    if args.device == "cuda":
-        print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-    print(f"all done after {time.perf_counter() - began:.1f} s", flush=True)
+        return Study(settings, world, args.device, False)
 
 
 def _arguments() -> argparse.Namespace:
@@ -319,19 +388,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9.0, help="no run is begun that would end later")
     parser.add_argument("--cells", type=words, default=tuple(CELLS))
     parser.add_argument("--seeds", type=ints, default=(0, 1, 2, 3, 4))
-    parser.add_argument("--checkpoints", type=ints, default=StudySettings.checkpoints)
-    parser.add_argument("--keep", type=words, default=(), help="cells whose seed-0 weights are written")
-    parser.add_argument("--keep-at", type=ints, default=(), help="checkpoints at which, besides the last")
+    parser.add_argument("--checkpoints", type=ints, default=(), help="steps; default: as many as --run-seconds allows")
+    parser.add_argument("--run-seconds", type=float, default=9.0, help="length of one run of the ablation")
+    parser.add_argument("--pair", type=ints, default=(), help="first train the pair of checkpoints to these steps")
+    parser.add_argument("--keep-at", type=ints, default=(), help="of the pair, write the weights at these steps")
     parser.add_argument("--resume", type=Path, nargs="*", default=(), help="runs.jsonl files whose runs are skipped")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the drawn clips, 5 GB each")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--clips", type=int, default=StudySettings.clips)
     parser.add_argument("--tests", type=int, default=StudySettings.tests)
-    parser.add_argument("--batch", type=int, default=TrainSettings.batch)
     parser.add_argument("--size", type=int, default=StudySettings.size)
     parser.add_argument("--tiny", action="store_true", help="a toy network, to try the script on a CPU")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--time-eager", action="store_true")
     return parser.parse_args()
 
 

@@ -21,8 +21,8 @@ from motif.mini.net import MiniSettings, MiniUNet
 class TrainSettings:
     """How every network of the study is trained; our choices, the paper's are for a 1.4 B network."""
 
-    batch: int = 64
-    learning_rate: float = 4e-4
+    batch: int = 32
+    learning_rate: float = 5e-4
     warmup: int = 100
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
@@ -30,7 +30,7 @@ class TrainSettings:
     """Largest norm of the whole gradient."""
     text_drop: float = 0.1
     """Share of clips trained with the empty prompt; published."""
-    ema: float = 0.995
+    ema: float = 0.99
     """Of the weights that are evaluated; (1 + n) / (10 + n) while that is less."""
 
 
@@ -88,7 +88,6 @@ class MiniTrainer:
         self.model = MiniUNet(net).to(self.device, self.dtype)
         for gate in (self.model.gate_cat, self.model.gate_cross):
             gate.data = gate.data.to(self.dtype)
-        self.model.frequencies.data = self.model.frequencies.data.float()
         size = sum(p.numel() for p in self.model.parameters())
         self.weights, self.grad = (torch.zeros(size, device=self.device, dtype=self.dtype) for _ in range(2))
         self.master, self.first, self.second, self.ema = (torch.zeros(size, device=self.device) for _ in range(4))

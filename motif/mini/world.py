@@ -21,6 +21,16 @@ Result = TypeVar("Result")
 
 HELD_OUT = 0.15
 """Share of all (colour, kind, motion) combinations that no training prompt names."""
+WORDS = {
+    "full": Vocabulary(),
+    "small": Vocabulary(
+        kinds=("circle", "square", "triangle", "star"),
+        colours=("red", "yellow", "green", "blue", "white"),
+        motions=("left", "right", "up", "down", "grow", "fade", "enter_left", "enter_right"),
+        textures=("brick", "stone", "wood", "water"),
+    ),
+}
+"""`full`: everything the drawn world has. `small`: what a network can begin to learn in a thousand steps."""
 _CHUNK = 128
 
 
@@ -39,9 +49,9 @@ class Clips:
     """(N, L) words."""
 
 
-def vocabularies(seed: int = 0) -> tuple[Vocabulary, Vocabulary]:
-    """Words to learn from, and the held-out combinations of the same words."""
-    return Vocabulary().split(HELD_OUT, seed)
+def vocabularies(words: str, seed: int = 0) -> tuple[Vocabulary, Vocabulary]:
+    """Words to learn from, and the held-out combinations of the same words; `words` is a key of WORDS."""
+    return WORDS[words].split(HELD_OUT, seed)
 
 
 def draw_clips(count: int, seed: int, words: Vocabulary, size: int, frames: int, workers: int = 1) -> Clips:

@@ -211,14 +211,15 @@ class Raft(nn.Module):
     def predict(self, first: Tensor, second: Tensor, updates: int) -> tuple[Tensor, Tensor]:
         """Full-resolution flow, and the 1/8-scale flow (N, 2, h, w) in 1/8-scale pixels."""
         features = self.feature_encoder(torch.cat([first, second]))
-        pyramid = correlation_pyramid(*features.float().chunk(2))
+        with torch.autocast(first.device.type, enabled=False):  # coordinates of 64 cells need more than 8 bits
+            pyramid = correlation_pyramid(*features.to(first.dtype).chunk(2))
         hidden, context = self.context_encoder(first).chunk(2, dim=1)
         hidden, context = hidden.tanh(), context.relu()
         n, _, h, w = hidden.shape
         rows, columns = torch.meshgrid(
             torch.arange(h, device=first.device), torch.arange(w, device=first.device), indexing="ij"
         )
-        start = torch.stack([columns, rows]).to(pyramid[0].dtype).expand(n, -1, -1, -1)
+        start = torch.stack([columns, rows]).to(first.dtype).expand(n, -1, -1, -1)
         flow = torch.zeros_like(start)
         for _ in range(updates):
             corr = lookup(pyramid, start + flow).to(hidden.dtype)
@@ -230,10 +231,19 @@ class Raft(nn.Module):
 class RaftFlow:
     """RAFT-large as a flow backend: pads to multiples of 8, runs adjacent frames in batches."""
 
-    def __init__(self, model: Raft, source: str, device: str = "cpu", updates: int = 20, batch: int = 8) -> None:
+    def __init__(
+        self,
+        model: Raft,
+        source: str,
+        device: str = "cpu",
+        updates: int = 20,
+        batch: int = 8,
+        precision: str = "float32",
+    ) -> None:
+        """`precision` other than float32 runs the convolutions so; correlations and flow stay float32."""
         self.model = model.eval().requires_grad_(False).to(device)
-        self.device, self.updates, self.batch = device, updates, batch
-        self.name = f"raft-large ({source}, {updates} updates)"
+        self.device, self.updates, self.batch, self.precision = device, updates, batch, precision
+        self.name = f"raft-large ({source}, {updates} updates, {precision})"
 
     @classmethod
     def load(cls, weights: Path, device: str = "cpu", updates: int = 20, batch: int = 8) -> "RaftFlow":
@@ -271,5 +281,7 @@ class RaftFlow:
         padded = F.pad(video, (left, -width % 8 - left, top, -height % 8 - top), mode="replicate")
         pairs = range(0, len(padded) - 1, self.batch)
         chunks = [padded[i : i + self.batch + 1] for i in pairs]
-        flow = torch.cat([self.model(chunk[:-1], chunk[1:], self.updates) for chunk in chunks])
+        lower = self.precision != "float32"
+        with torch.autocast(padded.device.type, getattr(torch, self.precision) if lower else None, enabled=lower):
+            flow = torch.cat([self.model(chunk[:-1], chunk[1:], self.updates) for chunk in chunks])
         return flow[..., top : top + height, left : left + width].float()

@@ -145,3 +145,13 @@ def test_small_frames_and_missing_weights_are_refused_with_words(tmp_path: Path)
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(FlowError, match="not a RAFT-large checkpoint"):
         RaftFlow.load(tmp_path / "other.pth")
+
+
+def test_lower_precision_stays_near_float32() -> None:
+    video = torch.cat([_image(128, 136, shift) for shift in (0.0, 2.0)])
+    backend = RaftFlow(_seeded(lambda key: key, 0.7), "seeded", updates=3)
+    exact = backend.flow_tensor(video)
+    backend.precision = "bfloat16"
+    near = backend.flow_tensor(video)
+    assert near.dtype == torch.float32
+    assert (near - exact).abs().max() < 0.05 * exact.abs().max()
