@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from ti2v_bench.errors import TI2VError
+
+if TYPE_CHECKING:
+    from ti2v_bench.runner import Executor
 
 
 @click.command()
@@ -29,6 +33,7 @@ from ti2v_bench.errors import TI2VError
 )
 @click.option("--as", "name", help="Name the videos go by, for one model.  [default: the model's name]")
 @click.option("--shard", default="0/1", metavar="I/N", help="Only every N-th video from the I-th on; I counts from 0.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="ray: all of a Ray cluster.")
 @click.option("--traceback", is_flag=True, help="Show where each failure happened.")
 def generate(
     bench: Path,
@@ -43,6 +48,7 @@ def generate(
     settings: tuple[str, ...],
     name: str | None,
     shard: str,
+    executor: str,
     traceback: bool,
 ) -> None:
     """Make every missing video of a bench; run it again to resume.
@@ -62,11 +68,11 @@ def generate(
     requests = []
     for model in models:
         folder = name or _folder(model)
-        devices = find_devices(device, model)
+        devices = (device,) if executor == "ray" else find_devices(device, model)
         options = ModelOptions(devices[0], weights, precision, loaded.root, batch, changes)
         requests.append(Request(model, options, folder, devices))
     with _stoppable():
-        report = run(loaded.pairs[:limit], requests, out, seeds, shard=_shard(shard))
+        report = run(loaded.pairs[:limit], requests, out, seeds, _executor(executor), _shard(shard))
     for failure in report.failures:
         click.echo(f"failed {failure}", err=True)
         if traceback and failure.trace:
@@ -91,6 +97,14 @@ def _folder(model: str) -> str:
             f"{model} has no class attribute `name`, so its videos have no folder. Give one with --as NAME."
         )
     return name
+
+
+def _executor(name: str) -> "Executor | None":
+    if name != "ray":
+        return None
+    from ti2v_bench.runner.ray_pool import run_ray
+
+    return run_ray
 
 
 def _change(text: str) -> tuple[str, str]:

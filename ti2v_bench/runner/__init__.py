@@ -2,6 +2,6 @@
 
 from ti2v_bench.runner.importing import ImportReport, import_videos
 from ti2v_bench.runner.jobs import Failure, Request, RunReport, plan_jobs
-from ti2v_bench.runner.run import generate
+from ti2v_bench.runner.run import Executor, generate
 
-__all__ = ["Failure", "ImportReport", "Request", "RunReport", "generate", "import_videos", "plan_jobs"]
+__all__ = ["Executor", "Failure", "ImportReport", "Request", "RunReport", "generate", "import_videos", "plan_jobs"]

@@ -19,7 +19,7 @@ def find_devices(asked: str, model: str) -> tuple[str, ...]:
         RunError: not a device, or a GPU that is not there.
     """
     if asked == "auto":
-        return _in_sight() if _has_network(model) else ("cpu",)
+        return _in_sight() if has_network(model) else ("cpu",)
     names = tuple(part.strip() for part in asked.split(","))
     for name in names:
         if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
@@ -43,7 +43,8 @@ def visible_gpu(device: str) -> str | None:
     return seen.split(",")[index].strip() if seen else str(index)
 
 
-def _has_network(model: str) -> bool:
+def has_network(model: str) -> bool:
+    """Whether a model can use a GPU; of a class of the user's we assume it."""
     return model not in MODELS or bool(load_card(model).weights or load_card(model).parameters)
 
 

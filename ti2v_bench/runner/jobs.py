@@ -137,6 +137,12 @@ class JobQueue:
                 final.append(outcome)
         return final
 
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """Book jobs whose worker went away through no fault of theirs; they wait for another one."""
+        for job in jobs:
+            self._working.discard(job)
+            self._waiting.append(job)
+
     def lost(self, jobs: Iterable[Job], reason: str) -> list[Outcome]:
         """Book jobs whose worker died; returns those that are given up, the others wait for another worker."""
         given_up = []

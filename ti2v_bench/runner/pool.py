@@ -8,50 +8,23 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from ti2v_bench.errors import TI2VError
 from ti2v_bench.files import StorageError
 from ti2v_bench.records import Job
 from ti2v_bench.runner.devices import visible_gpu
 from ti2v_bench.runner.jobs import JobQueue, Outcome, RunError
-from ti2v_bench.runner.making import Maker, Recipe, one_line
+from ti2v_bench.runner.making import Maker, Recipe
+from ti2v_bench.runner.messages import Done, Loaded, Message, make_or_die, refusal
 
 _log = logging.getLogger(__name__)
 
 _FRUITLESS_STARTS = 3
 """A worker that dies so often while it loads the model is not replaced again."""
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """The worker is ready; `batch` jobs at once."""
-
-    batch: int
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What became of the jobs that the worker had; `batch` may have shrunk."""
-
-    outcomes: list[Outcome]
-    batch: int
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    """The worker cannot go on."""
-
-    text: str
-    storage: bool
-    """The store is at fault, so no other worker can go on either."""
-
-
-_Message = _Loaded | _Done | _Refusal
 
 
 @dataclass
@@ -60,7 +33,7 @@ class _Worker:
 
     device: str
     process: BaseProcess
-    pipe: "Connection[list[Job] | None, _Message]"
+    pipe: "Connection[list[Job] | None, Message]"
     starts: int
     """Starts on this device, this one included, since the model was last loaded there."""
     batch: int = 0
@@ -114,11 +87,11 @@ def _feed(worker: _Worker, queue: JobQueue, workers: int) -> None:
                 worker.pipe.send(worker.jobs)
 
 
-def _hear(worker: _Worker, workers: list[_Worker], queue: JobQueue, message: _Message) -> list[Outcome]:
-    if isinstance(message, _Loaded):
+def _hear(worker: _Worker, workers: list[_Worker], queue: JobQueue, message: Message) -> list[Outcome]:
+    if isinstance(message, Loaded):
         worker.batch = message.batch
         return []
-    if isinstance(message, _Done):
+    if isinstance(message, Done):
         worker.batch, worker.jobs = message.batch, []
         return queue.settle(message.outcomes)
     if message.storage:
@@ -177,20 +150,19 @@ def _cause(code: int | None) -> str:
     return f"{name}: host memory may be full" if name == "SIGKILL" else name
 
 
-def _work(recipe: Recipe, device: str, pipe: "Connection[_Message, list[Job] | None]") -> None:
+def _work(recipe: Recipe, device: str, pipe: "Connection[Message, list[Job] | None]") -> None:
     """The worker's side: load, then make what comes until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         maker = Maker(_on_device(recipe, device))
-        pipe.send(_Loaded(maker.batch))
+        pipe.send(Loaded(maker.batch))
         while (jobs := pipe.recv()) is not None:
-            pipe.send(_Done(_make(maker, jobs), maker.batch))
+            pipe.send(make_or_die(maker, jobs))
     except (EOFError, BrokenPipeError):
         return  # the parent is gone
     except Exception as error:
-        text = str(error) if isinstance(error, TI2VError) else one_line(error)
-        pipe.send(_Refusal(text, isinstance(error, StorageError)))
+        pipe.send(refusal(error))
 
 
 def _on_device(recipe: Recipe, device: str) -> Recipe:
@@ -202,11 +174,3 @@ def _on_device(recipe: Recipe, device: str) -> Recipe:
         return replace(recipe, options=replace(recipe.options, device=device))
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     return replace(recipe, options=replace(recipe.options, device="cuda"))
-
-
-def _make(maker: Maker, jobs: Sequence[Job]) -> list[Outcome]:
-    """After some CUDA errors every later call of the process fails too: then a new process must take over."""
-    outcomes = maker.make(jobs)
-    if any(outcome.status == "failed" and "CUDA error" in outcome.reason for outcome in outcomes):
-        os._exit(70)
-    return outcomes

@@ -52,8 +52,8 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds
         time.sleep(0.01)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err
 
 
