@@ -127,7 +127,8 @@ class AnnotatorRow(Base):
     __table_args__ = (
         CheckConstraint("door IN ('open', 'invite', 'prolific', 'mturk', 'simulated')", name="door"),
         CheckConstraint(
-            "stage IN ('consent', 'training', 'check', 'main', 'finished', 'screened', 'declined')", name="stage"
+            "stage IN ('consent', 'instructions', 'training', 'check', 'main', 'finished', 'screened', 'declined')",
+            name="stage",
         ),
     )
     id: Mapped[int] = _id()

@@ -66,7 +66,7 @@ QUESTIONS = (
         1,
     ),
     Question(
-        "The prompt says “a dog jumping”. In A the dog jumps; in B it stands still, and both look sharp. Which is better?",
+        "The prompt says “a dog jumping”. In A the dog jumps; in B it stands still. Which is better?",
         ("A, because it shows what the prompt says", "B, because it is calm", "Neither"),
         0,
     ),
@@ -129,7 +129,7 @@ class StudySettings:
     """Everything of a study that is neither its people nor its videos."""
 
     protocol: Protocol = Protocol()
-    presentation: PresentationPolicy = PresentationPolicy()
+    presentation: PresentationPolicy = field(default_factory=PresentationPolicy)
     doors: tuple[str, ...] = ("open",)
     crowd: Crowd = Crowd()
     lease_minutes: float = 20.0
