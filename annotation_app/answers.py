@@ -136,12 +136,18 @@ def report_broken(connection: Connection, who: Who, token: str, which: str, now:
     return Saved()
 
 
-def undo(connection: Connection, study: Study, who: Who, now: int) -> Answer:
+def undo(connection: Connection, study: Study, who: Who, token: str, now: int) -> Answer:
     """Take the annotator's last vote back and open its task again; return what was answered.
 
+    Args:
+        token: of the task that is open now, or empty: a request that comes twice finds another and changes nothing.
+
     Raises:
-        Refused: there is no vote, it is a training answer, or it is older than UNDO_MS.
+        Refused: there is no vote, it is a training answer, it is older than UNDO_MS, or another task is open.
     """
+    standing = select(TaskRow.token).where(TaskRow.annotator == who.id, TaskRow.status == "open")
+    if (connection.execute(standing).scalar_one_or_none() or "") != token:
+        raise Refused("The page was behind; here is where you are.", "stale")
     last = connection.execute(
         select(
             VoteRow.id,
@@ -228,6 +234,8 @@ def _require_watched(study: Study, who: Who, task: AnyRow, now: int, waited: int
 
 def _vote_row(who: Who, task: AnyRow, answer: Answer, now: int) -> dict[str, object]:
     left, right = task.first_model, task.second_model
+    if left == right:  # a known item: the same model's clip of another picture
+        right = f"{right}:swapped"
     if not task.first_left:
         left, right = right, left
     return {

@@ -1,4 +1,4 @@
-"""Stands before every route: hosts, origins, sizes, rates, and the headers of every answer. Plain ASGI, no buffering."""
+"""Stands before every route: hosts, origins, sizes, rates, and the headers of every answer."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ _STRICT = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' 
 _PAGE = (
     # Gradio's page writes its configuration in inline scripts and compiles component templates.
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self'; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
     "base-uri 'self'"
 )
 
@@ -118,14 +118,14 @@ class Guard:
         return (429, "Too many requests. Please wait a moment.", wait) if wait else None
 
     def _host_known(self, headers: Mapping[bytes, str]) -> bool:
-        host = urlsplit(f"//{headers.get(b'host', '')}").hostname if _plain(headers.get(b"host", "")) else None
+        host, _ = _split(f"//{headers.get(b'host', '')}")
         return self._settings.hosts is None or host in self._settings.hosts
 
     def _same_origin(self, headers: Mapping[bytes, str]) -> bool:
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         origin = headers.get(b"origin")
-        return origin is None or (_plain(origin) and urlsplit(origin).netloc == headers.get(b"host"))
+        return origin is None or _split(origin)[1] == headers.get(b"host", "-")
 
     def _wait(self, scope: Scope, path: str, method: str, headers: Mapping[bytes, str]) -> float:
         address = str((scope.get("client") or ("",))[0])  # kept in memory only
@@ -172,9 +172,13 @@ def session_of(headers: Mapping[bytes, str]) -> str:
     return morsel.value if morsel else ""
 
 
-def _plain(text: str) -> bool:
-    """Whether urlsplit can be trusted not to raise on it."""
-    return text.isascii() and not set(text) & set("[]@\\ \t\r\n") or text.startswith(("[::1]", "http://[::1]"))
+def _split(address: str) -> tuple[str | None, str]:
+    """Host name and network location of an address; (None, "") where it is none."""
+    try:
+        parts = urlsplit(address)
+        return parts.hostname, parts.netloc
+    except ValueError:
+        return None, ""
 
 
 def _declared_length(headers: Mapping[bytes, str]) -> int:

@@ -100,13 +100,17 @@ def after_training(connection: Connection, study: Study, who: Who, now: int) -> 
         start_main(connection, study, who, now)
 
 
-def answer_check(connection: Connection, study: Study, who: Who, answers: list[int], now: int) -> int:
+def answer_check(
+    connection: Connection, study: Study, who: Who, answers: list[int], attempts_left: int, now: int
+) -> int:
     """Take the comprehension check; return how many answers were right.
 
     All right leads to the main stage; the last allowed failure screens the annotator out.
     """
     _require(who, "check")
     questions = study.protocol.questions
+    if study.protocol.attempts - who.attempts != attempts_left:
+        raise Refused("This attempt was counted already.", "stale")
     if len(answers) != len(questions):
         raise Refused(f"Please answer all {len(questions)} questions.", "invalid")
     right = sum(question.answer == given for question, given in zip(questions, answers, strict=True))

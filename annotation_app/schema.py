@@ -204,7 +204,7 @@ class VoteRow(Base):
     __table_args__ = (
         CheckConstraint(f"kind IN {KINDS}", name="kind"),
         CheckConstraint("choice IN ('left', 'right', 'tie', 'both_bad')", name="choice"),
-        CheckConstraint("left_model <> right_model OR kind IN ('gold', 'training')", name="two_models"),
+        CheckConstraint("left_model <> right_model", name="two_models"),
         CheckConstraint("answered_at >= shown_at", name="order_of_times"),
         UniqueConstraint("annotator", "comparison", "kind", name="one_vote"),
         Index("by_comparison", "comparison", "kind"),

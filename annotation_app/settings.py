@@ -157,6 +157,19 @@ class StudySettings:
         return cls(**plain)
 
 
+def named_doors(text: str) -> tuple[str, ...]:
+    """Doors from text such as `open,invite`.
+
+    Raises:
+        StudyError: one that does not exist, or none.
+    """
+    doors = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in doors if name not in DOORS]
+    if unknown or not doors:
+        raise StudyError(f"A study has no door {(unknown or [text])[0]!r}. Known: {', '.join(DOORS)}.")
+    return doors
+
+
 def protocol_from(plain: Mapping[str, object]) -> Protocol:
     """A Protocol from JSON data; only the fields that differ from the default need to be there.
 

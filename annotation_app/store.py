@@ -111,11 +111,15 @@ class Store:
         """Leave the instructions."""
         return self._act(annotator, lambda c, who, now: people.begin(c, self._facts, who, now))
 
-    def answer_check(self, annotator: int, given: list[int]) -> tuple[Outcome, int]:
-        """Take the comprehension check; also return how many answers were right."""
+    def answer_check(self, annotator: int, given: list[int], attempts_left: int) -> tuple[Outcome, int]:
+        """Take the comprehension check; also return how many answers were right.
+
+        An attempt is counted once: `attempts_left` must be what the page was told.
+        """
         right: list[int] = []
         outcome = self._act(
-            annotator, lambda c, who, now: right.append(people.answer_check(c, self._facts, who, given, now))
+            annotator,
+            lambda c, who, now: right.append(people.answer_check(c, self._facts, who, given, attempts_left, now)),
         )
         return outcome, right[-1] if right else 0
 
@@ -138,12 +142,12 @@ class Store:
         )
         return replace(outcome, saved=saved[-1] if saved and outcome.refused is None else None)
 
-    def undo(self, annotator: int) -> Outcome:
-        """Open the last answered task again."""
+    def undo(self, annotator: int, token: str) -> Outcome:
+        """Open the last answered task again; `token` is that of the task open now, or empty."""
         previous: list[Answer] = []
 
         def work(connection: Connection, who: Who, now: int) -> None:
-            previous.append(answers.undo(connection, self._facts, who, now))
+            previous.append(answers.undo(connection, self._facts, who, token, now))
             if who.stage == "finished":
                 people.resume(connection, who, who.goal, now)
 

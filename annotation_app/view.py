@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, select
+from sqlalchemy import Connection, Row, bindparam, case, func, select
 from sqlalchemy.orm import aliased
 
 from annotation_app.keys import Keyring
@@ -31,6 +31,9 @@ _AT_HAND = (
     .join(_FIRST, _FIRST.id == ComparisonRow.first)
     .join(_SECOND, _SECOND.id == ComparisonRow.second)
     .where(TaskRow.annotator == bindparam("who"), TaskRow.status.in_(("open", "ready")))
+)
+_TRAINED = select(func.count()).where(
+    TaskRow.annotator == bindparam("who"), TaskRow.kind == "training", TaskRow.status.in_(("answered", "broken"))
 )
 _LAST_VOTE = select(VoteRow.kind).where(VoteRow.annotator == bindparam("who")).order_by(VoteRow.id.desc()).limit(1)
 
@@ -61,21 +64,23 @@ def _working(connection: Connection, study: Study, keys: Keyring, who: Who) -> J
     if "open" not in tasks:
         return {"stage": "paused"}
     task = tasks["open"]
-    counts = tally(connection, who)
+    training = who.stage == "training"
+    done = connection.execute(_TRAINED, {"who": who.id}).scalar_one() if training else tally(connection, who).done
+    total = min(study.protocol.training, study.training_items) if training else who.goal
     every = study.protocol.break_every
     state: Json = {
         "stage": "task",
-        "training": who.stage == "training",
+        "training": training,
         "token": task.token,
         "prompt": task.prompt,
         "seconds": task.millis * study.protocol.watch / 1000,
         **_addresses(task, keys),
         "choices": [{"key": choice, "label": CHOICE_LABELS[choice]} for choice in study.protocol.choices()],
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
-        "done": counts.done,
-        "total": who.goal,
-        "undo": who.stage == "main" and _may_undo(connection, who),
-        "rest": bool(every and counts.done and counts.done % every == 0),
+        "done": done,
+        "total": total,
+        "undo": not training and _may_undo(connection, who),
+        "rest": bool(every and done and done % every == 0),
     }
     if "ready" in tasks:
         state["next"] = _addresses(tasks["ready"], keys)

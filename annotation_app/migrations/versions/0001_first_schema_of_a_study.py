@@ -25,7 +25,8 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("door IN ('open', 'invite', 'prolific', 'mturk', 'simulated')", name="door"),
         sa.CheckConstraint(
-            "stage IN ('consent', 'training', 'check', 'main', 'finished', 'screened', 'declined')", name="stage"
+            "stage IN ('consent', 'instructions', 'training', 'check', 'main', 'finished', 'screened', 'declined')",
+            name="stage",
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("pseudonym"),
@@ -218,8 +219,8 @@ def upgrade() -> None:
         sa.Column("simulated", sa.Boolean(), nullable=False),
         sa.CheckConstraint("choice IN ('left', 'right', 'tie', 'both_bad')", name="choice"),
         sa.CheckConstraint("kind IN ('main', 'gold', 'repeat', 'training')", name="kind"),
-        sa.CheckConstraint("left_model <> right_model OR kind IN ('gold', 'training')", name="two_models"),
         sa.CheckConstraint("answered_at >= shown_at", name="order_of_times"),
+        sa.CheckConstraint("left_model <> right_model", name="two_models"),
         sa.ForeignKeyConstraint(
             ["annotator"],
             ["annotator.id"],

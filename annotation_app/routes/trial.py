@@ -1,0 +1,170 @@
+"""The routes that an annotator's page talks to. Each answer carries the page's new state."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from annotation_app.answers import Answer
+from annotation_app.people import Refused
+from annotation_app.sessions import Session, Sessions
+from annotation_app.store import Outcome, Store
+from annotation_app.view import Json
+
+Short = Annotated[str, Field(max_length=64)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Name(_Body):
+    """The open door: a self-chosen name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class Agreement(_Body):
+    """Answer to the consent page."""
+
+    agreed: bool
+
+
+class VoteBody(_Body):
+    """One vote."""
+
+    token: Short
+    choice: Short
+    reasons: Annotated[list[Short], Field(max_length=8)]
+    loops: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class Broken(_Body):
+    """A video does not play."""
+
+    token: Short
+    which: Short
+
+
+class CheckBody(_Body):
+    """One option's index per question of the comprehension check."""
+
+    answers: Annotated[list[Annotated[int, Field(ge=0, le=99)]], Field(max_length=50)]
+    attempts_left: Annotated[int, Field(ge=0, le=1000)]
+    """As the page shows it, so that a repeated request does not count twice."""
+
+
+class UndoBody(_Body):
+    """The task that stands open now, so that a repeated request does not undo twice; empty on the finish page."""
+
+    token: Short
+
+
+def trial_routes(store: Store, sessions: Sessions) -> APIRouter:
+    """All routes below `/api`."""
+    router = APIRouter(prefix="/api")
+    router.include_router(_stage_routes(store, sessions))
+    router.include_router(_task_routes(store, sessions))
+    return router
+
+
+def _stage_routes(store: Store, sessions: Sessions) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/state")
+    def state(request: Request) -> Response:
+        session = sessions.read(request)
+        if session is None:
+            return JSONResponse({"state": _door(store)})
+        return _answer(store.state(session.annotator), session)
+
+    @router.post("/enter")
+    def enter(body: Name) -> Response:
+        name = " ".join(body.name.split()).casefold()
+        if not name:
+            raise Refused("Please write a name.", "invalid")
+        session = Session(store.enter("open", name), {})
+        response = _answer(store.state(session.annotator), session)
+        sessions.set_cookie(response, session)
+        return response
+
+    @router.post("/leave")
+    def leave() -> Response:
+        response = JSONResponse({"state": _door(store)})
+        sessions.clear_cookie(response)
+        return response
+
+    @router.post("/consent")
+    def consent(request: Request, body: Agreement) -> Response:
+        session = sessions.require(request)
+        return _answer(store.consent(session.annotator, body.agreed), session)
+
+    @router.post("/begin")
+    def begin(request: Request) -> Response:
+        session = sessions.require(request)
+        return _answer(store.begin(session.annotator), session)
+
+    @router.post("/check")
+    def check(request: Request, body: CheckBody) -> Response:
+        session = sessions.require(request)
+        outcome, right = store.answer_check(session.annotator, body.answers, body.attempts_left)
+        return _answer(outcome, session, {"right": right})
+
+    return router
+
+
+def _task_routes(store: Store, sessions: Sessions) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/vote")
+    def vote(request: Request, body: VoteBody) -> Response:
+        session = sessions.require(request)
+        answer = Answer(body.choice, tuple(body.reasons), body.loops)
+        return _answer(store.vote(session.annotator, body.token, answer), session)
+
+    @router.post("/broken")
+    def broken(request: Request, body: Broken) -> Response:
+        session = sessions.require(request)
+        return _answer(store.report_broken(session.annotator, body.token, body.which), session)
+
+    @router.post("/undo")
+    def undo(request: Request, body: UndoBody) -> Response:
+        session = sessions.require(request)
+        return _answer(store.undo(session.annotator, body.token), session)
+
+    @router.post("/more")
+    def more(request: Request) -> Response:
+        session = sessions.require(request)
+        return _answer(store.more(session.annotator), session)
+
+    return router
+
+
+def refusal(refused: Refused, state: Json | None = None) -> JSONResponse:
+    """A refusal that the page can show; 401 where the session is the trouble."""
+    content: Json = {"message": refused.message, "reason": refused.reason}
+    if state is not None:
+        content["state"] = state
+    return JSONResponse(content, status_code=401 if refused.reason == "session" else 409)
+
+
+def _door(store: Store) -> Json:
+    study = store.study
+    return {"stage": "door", "study": study.name, "open": "open" in study.settings.doors}
+
+
+def _answer(outcome: Outcome, session: Session, extra: Json | None = None) -> JSONResponse:
+    state = {**outcome.state, **({"visit": session.visit} if session.visit else {})}
+    if outcome.refused is not None:
+        return refusal(outcome.refused, state)
+    content: Json = {"state": state, **(extra or {})}
+    saved, previous = outcome.saved, outcome.previous
+    if saved is not None:
+        content["saved"] = {"repeated": saved.repeated}
+        if saved.correct is not None:
+            content["feedback"] = {"correct": saved.correct, "note": saved.note}
+    if previous is not None:
+        content["previous"] = asdict(previous)
+    return JSONResponse(content)

@@ -1,0 +1,123 @@
+"""Puts the parts together: our routes, the Gradio page at `/`, the guard before them all."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from annotation_app.database import Unavailable
+from annotation_app.guard import App, Guard, GuardSettings
+from annotation_app.people import Refused
+from annotation_app.routes.files import media_routes
+from annotation_app.routes.trial import refusal, trial_routes
+from annotation_app.sessions import Sessions
+from annotation_app.store import Store
+from annotation_app.study import open_study
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How a study is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    public_url: str | None = None
+    """Address under which annotators reach the server, where a proxy stands before it."""
+    key: Path | None = None
+    public_report: bool = False
+    """Whether anybody may see the live report; otherwise the administrator only."""
+    simulation: str | None = None
+    """Secret by which simulated annotators come in; None: none may."""
+
+
+def build_app(store: Store, options: ServeOptions) -> App:
+    """The whole application as one ASGI callable."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it looks up hosts on its own
+    secure = (options.public_url or "").startswith("https://")
+    sessions = Sessions(store.keys, secure)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(trial_routes(store, sessions))
+    app.include_router(media_routes(store))
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        return JSONResponse({"ok": True, "study": bool(store.study)})
+
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    from annotation_app.ui import mount_page  # gradio takes seconds to import
+
+    mount_page(app, store.study)
+    return Guard(app, _guard_settings(store, options, secure))
+
+
+def serve(database: str | Path, options: ServeOptions, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve the study in `database` until interrupted; `ready` is called once the address answers.
+
+    Raises:
+        StudyError: the study cannot be opened.
+        OSError: the address is taken.
+    """
+    store = Store(open_study(database, options.key))
+    try:
+        config = uvicorn.Config(
+            build_app(store, options),
+            host=options.host,
+            port=options.port,
+            log_level="warning",
+            access_log=False,  # it would write network addresses
+            timeout_keep_alive=75,
+            server_header=False,
+            date_header=False,
+        )
+        _run(uvicorn.Server(config), ready)
+    finally:
+        store.close()
+
+
+def _run(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    async def main() -> None:
+        serving = asyncio.ensure_future(server.serve())
+        while not (server.started or serving.done()):
+            await asyncio.sleep(0.02)
+        if server.started:
+            ready()
+        await serving
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardSettings:
+    study = store.study
+    mturk = study.settings.crowd.mturk_hosts if "mturk" in study.settings.doors else ()
+    loopback = options.host in ("127.0.0.1", "localhost", "::1")
+    public = urlsplit(options.public_url).hostname if options.public_url else None
+    hosts = frozenset({"127.0.0.1", "localhost", "::1", *([public] if public else [])})
+    return GuardSettings(
+        hosts=hosts if loopback or public else None, frame_ancestors=mturk, form_targets=mturk, secure=secure
+    )
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return refusal(error)
+
+
+def _unavailable(_: Request, __: Exception) -> JSONResponse:
+    content = {"message": "This could not be saved just now. It will be tried again.", "reason": "busy"}
+    return JSONResponse(content, status_code=503, headers={"retry-after": "1"})
+
+
+def _invalid(_: Request, __: Exception) -> JSONResponse:
+    content = {"message": "The request has another form than this page sends.", "reason": "invalid"}
+    return JSONResponse(content, status_code=422)

@@ -1,0 +1,166 @@
+"""`ti2v-bench study …`: make a study, watch it, take its votes out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from ti2v_bench.cli import LazyGroup
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from annotation_app.create import Created
+    from ti2v_bench.video import PresentationPolicy
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group(
+    cls=LazyGroup,
+    table={"plan": ("ti2v_bench.cli.plan:plan", "How many pairs and votes a question needs, before money is spent.")},
+    context_settings={"show_default": True},
+)
+def study() -> None:
+    """Create, watch, plan or export a study."""
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.option("--bench", required=True, type=_FILE, help="Folder of the bench.")
+@click.option("--videos", required=True, type=_FILE, help="Folder of the videos, as `generate` and `import` write it.")
+@click.option("--models", required=True, metavar="A,B…", help="Models to compare, separated by commas.")
+@click.option("--star", metavar="MODEL", help="The model that all others meet.")
+@click.option(
+    "--design",
+    type=click.Choice(["star", "round-robin", "balanced"]),
+    help="Default: star with --star, else round-robin.",
+)
+@click.option("--per-pair", type=click.IntRange(1), help="Comparisons per pair in the balanced design.")
+@click.option("--votes", type=click.IntRange(1), default=5, help="Annotators per comparison.")
+@click.option("--name", help="The study's name, shown to annotators. Default: the file's.")
+@click.option("--seed", type=int, default=0, help="Seed of the videos to compare.")
+@click.option("--doors", default="open", metavar="A,B…", help="Ways in: open, invite, prolific, mturk.")
+@click.option("--protocol", type=_FILE, help="JSON file with the author's texts and measures (docs/annotation.md).")
+@click.option("--per-annotator", type=click.IntRange(1), help="Most main items for one annotator.")
+@click.option("--plain", is_flag=True, help="No training, check, gold or repeated items.")
+@click.option("--tie", is_flag=True, help="Allow the answer 'equally good' (the published protocol does not).")
+@click.option("--both-bad", is_flag=True, help="Allow the answer 'both bad'.")
+@click.option("--size", default="320x320", metavar="WxH", help="Size in which the videos are shown.")
+@click.option("--frames", type=click.IntRange(1), default=16, help="Frames of each video as shown.")
+@click.option("--fps", default="8", help="Frames per second as shown.")
+@click.option("--media", type=_FILE, help="Folder for the files shown. Default: beside the database.")
+def create(
+    database: str,
+    bench: Path,
+    videos: Path,
+    models: str,
+    star: str | None,
+    design: str | None,
+    per_pair: int | None,
+    votes: int,
+    name: str | None,
+    seed: int,
+    doors: str,
+    protocol: Path | None,
+    per_annotator: int | None,
+    plain: bool,
+    tie: bool,
+    both_bad: bool,
+    size: str,
+    frames: int,
+    fps: str,
+    media: Path | None,
+) -> None:
+    """Make a study in DB (a file, or postgresql://user@host/name), which must not hold one yet."""
+    from tqdm import tqdm
+
+    from annotation_app.create import StudyPlan, create_study
+    from annotation_app.settings import Protocol, StudySettings, named_doors, read_protocol
+    from ti2v_bench.bench import load_bench
+
+    measures = read_protocol(protocol) if protocol else Protocol()
+    if plain:
+        measures = replace(measures, training=0, questions=(), gold_every=0, repeat_every=0)
+    measures = replace(
+        measures,
+        tie=tie or measures.tie,
+        both_bad=both_bad or measures.both_bad,
+        per_annotator=per_annotator or measures.per_annotator,
+    )
+    settings = StudySettings(
+        protocol=measures,
+        presentation=_presentation(size, frames, fps),
+        doors=named_doors(doors),
+        seed=seed,
+        per_pair=per_pair,
+        sources={"bench": str(bench), "videos": str(videos)},
+    )
+    names = tuple(entry.strip() for entry in models.split(",") if entry.strip())
+    plan = StudyPlan(names, design or ("star" if star else "round-robin"), star, votes, name, settings)
+    bar: tqdm[NoReturn] = tqdm(desc="presentation files", unit="file")
+    with bar:
+        created = create_study(
+            database, load_bench(bench), videos, plan, media, lambda done, total: _advance(bar, done, total)
+        )
+    _print_created(database, created, votes)
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+def status(database: str) -> None:
+    """Print how far the study in DB is."""
+    from annotation_app.progress import study_progress
+
+    now = study_progress(database)
+    click.echo(f"{now.votes} of {now.wanted} votes, {now.complete} of {now.comparisons} comparisons complete")
+    click.echo(
+        f"{now.annotators} annotators, {now.leased} tasks given out, {now.broken} reports of a video that does not play"
+    )
+    for kind, count in now.other.items():
+        click.echo(f"{count} {kind} answers")
+    if now.simulated:
+        click.echo(f"SIMULATED: {now.simulated} answers come from simulated annotators")
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.argument("out", type=_FILE)
+@click.option("--with-excluded", is_flag=True, help="Also the votes of excluded annotators.")
+def export(database: str, out: Path, with_excluded: bool) -> None:
+    """Write the votes of the study in DB to OUT, a .csv or .parquet file."""
+    from annotation_app.export import vote_table, write_votes
+
+    table = vote_table(database, with_excluded)
+    write_votes(table, out)
+    click.echo(f"{len(table)} votes written to {out}")
+
+
+def _presentation(size: str, frames: int, fps: str) -> "PresentationPolicy":
+    from fractions import Fraction
+
+    from ti2v_bench.video import PresentationPolicy
+
+    width, _, height = size.partition("x")
+    try:
+        return PresentationPolicy(int(width), int(height), frames, Fraction(fps))
+    except (ValueError, ZeroDivisionError) as error:
+        raise click.BadParameter(
+            f"{size} at {fps} fps is no size and rate; write e.g. --size 320x320 --fps 8."
+        ) from error
+
+
+def _advance(bar: "tqdm[NoReturn]", done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def _print_created(database: str, created: "Created", votes: int) -> None:
+    click.echo(
+        f"{created.comparisons} comparisons of {created.pairs} pairs, {votes} votes each; "
+        f"{created.gold} gold and {created.training} training items"
+    )
+    for note in created.notes:
+        click.echo(note)
+    click.echo(f"Serve it with: ti2v-bench annotate {database}")
