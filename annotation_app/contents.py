@@ -183,7 +183,9 @@ def add_contents(
         | {"expected": "first", "note": item.note}
         for item in contents.known
     ]
-    present = set(connection.execute(select(ComparisonRow.kind, ComparisonRow.first, ComparisonRow.second)).tuples())
+    present = {
+        tuple(row) for row in connection.execute(select(ComparisonRow.kind, ComparisonRow.first, ComparisonRow.second))
+    }
     fresh = [row for row in rows if (row["kind"], row["first"], row["second"]) not in present]
     if fresh:
         connection.execute(insert(ComparisonRow), fresh)
@@ -211,7 +213,7 @@ def _add_models(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     for name in names:
         if name not in present:
             connection.execute(insert(ModelRow).values(name=name))
-    return dict(connection.execute(select(ModelRow.name, ModelRow.id)).tuples().all())
+    return dict(connection.execute(select(ModelRow.name, ModelRow.id)).all())
 
 
 def _add_pairs(connection: Connection, contents: Contents) -> dict[str, int]:
@@ -227,7 +229,7 @@ def _add_pairs(connection: Connection, contents: Contents) -> dict[str, int]:
     ]
     if rows:
         connection.execute(insert(PairRow), rows)
-    return dict(connection.execute(select(PairRow.pair_id, PairRow.id)).tuples().all())
+    return dict(connection.execute(select(PairRow.pair_id, PairRow.id)).all())
 
 
 def _add_videos(

@@ -59,7 +59,7 @@ def read_progress(connection: Connection) -> Progress:
     complete = connection.execute(
         select(func.count()).where(main, ComparisonRow.done >= ComparisonRow.wanted)
     ).scalar_one()
-    kinds = dict(connection.execute(select(VoteRow.kind, func.count()).group_by(VoteRow.kind)).tuples().all())
+    kinds = dict(connection.execute(select(VoteRow.kind, func.count()).group_by(VoteRow.kind)).all())
     return Progress(
         comparisons=total,
         complete=complete,

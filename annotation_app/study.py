@@ -113,9 +113,7 @@ def read_study(connection: Connection, database: Database) -> Study:
             StudyRow.paused,
         )
     ).one()
-    kinds = dict(
-        connection.execute(select(ComparisonRow.kind, func.count()).group_by(ComparisonRow.kind)).tuples().all()
-    )
+    kinds = dict(connection.execute(select(ComparisonRow.kind, func.count()).group_by(ComparisonRow.kind)).all())
     compared = (
         select(ModelRow.id, ModelRow.name)
         .join(VideoRow, VideoRow.model == ModelRow.id)
