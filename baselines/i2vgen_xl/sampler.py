@@ -11,7 +11,8 @@ import torch
 from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from torch import Tensor
 
-from baselines.modelscope.diffusion import before, clean_from_velocity, cosine_alphas, ddim, guided, timesteps
+from baselines.modelscope.diffusion import before, clean_from_velocity, cosine_alphas, ddim, timesteps
+from baselines.sampling.guidance import guided
 
 IMAGE_FACTOR = 2.0
 """Published: the image branch is added twice into the network's input (its authors call it a bug)."""

@@ -10,29 +10,28 @@ import math
 import torch
 from torch import Tensor
 
+from baselines.sampling.schedules import alphas_cumprod, scaled_linear_betas, zero_terminal_snr
+
 TRAINED_STEPS = 1000
 """Steps that the published networks were trained with."""
 
 
 def linear_sd_alphas() -> Tensor:
-    """ModelScope's cumulative alphas, (1000,) float64: squares of a line between sqrt(0.00085) and sqrt(0.012)."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAINED_STEPS, dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, dim=0)
+    """ModelScope's cumulative alphas, (1000,) float64."""
+    return alphas_cumprod(scaled_linear_betas(TRAINED_STEPS))
 
 
 def cosine_alphas(offset: float = 0.008) -> Tensor:
     """I2VGen-XL's cumulative alphas, (1000,) float64: cosine betas, then rescaled so that the last alpha is 0.
 
-    Source: Nichol & Dhariwal (2021) eq. 17; the rescale is Lin et al. (2023), Algorithm 1.
+    Source: Nichol & Dhariwal (2021), equation 17.
     """
 
     def level(step: int) -> float:
         return math.cos((step / TRAINED_STEPS + offset) / (1 + offset) * math.pi / 2) ** 2
 
     betas = [min(1 - level(step + 1) / level(step), 0.999) for step in range(TRAINED_STEPS)]
-    roots = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), dim=0).sqrt()
-    first, last = roots[0].clone(), roots[-1].clone()
-    return ((roots - last) * first / (first - last)) ** 2
+    return alphas_cumprod(zero_terminal_snr(torch.tensor(betas, dtype=torch.float64)))
 
 
 def stride(steps: int) -> int:
@@ -72,8 +71,3 @@ def ddim(x: Tensor, clean: Tensor, alpha: float, alpha_before: float) -> Tensor:
 def noised(clean: Tensor, noise: Tensor, alpha: float) -> Tensor:
     """Clean latents taken to cumulative alpha `alpha`."""
     return math.sqrt(alpha) * clean + math.sqrt(1 - alpha) * noise
-
-
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022)."""
-    return unconditional + scale * (conditional - unconditional)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
@@ -16,6 +18,8 @@ Unet = TypeVar("Unet", bound=nn.Module)
 
 LATENT_CHANNELS = 4
 """Channels of Stable Diffusion's latents."""
+BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+"""What the networks are made of, over and over: worth compiling."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _TEXT = {
     "ln_final.weight": "final_layer_norm.weight",
     "ln_final.bias": "final_layer_norm.bias",
 }
+_UNUSED_BY_TEXT = ("text_projection", "logit_scale", "attn_mask")
 _VISION = {
     "class_embedding": "vision_model.embeddings.class_embedding",
     "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
@@ -90,14 +91,17 @@ def build_vision(shape: VisionShape) -> CLIPVisionModelWithProjection:
 
 
 def text_from_openclip(state: Mapping[str, Tensor], shape: TextShape) -> dict[str, Tensor]:
-    """The text part of an OpenCLIP state dict for `build_text`; what that does not run is left out."""
+    """The text part of an OpenCLIP state dict for `build_text`; what that does not run is left out, and
+    unknown keys keep their names for the strict loader."""
     last = f"transformer.resblocks.{shape.layers - 1}."
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
-        if key in _TEXT:
-            renamed[_TEXT[key]] = value
-        elif key.startswith("transformer.resblocks.") and not key.startswith(last):
+        if key in _UNUSED_BY_TEXT or key.startswith(("visual.", last)):
+            continue
+        if key.startswith("transformer.resblocks."):
             renamed |= _block(key.removeprefix("transformer.resblocks."), value, "encoder.layers.")
+        else:
+            renamed[_TEXT.get(key, key)] = value
     return renamed
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.modelscope.diffusion import before, clean_from_noise, ddim, guided, linear_sd_alphas, noised, timesteps
+from baselines.modelscope.diffusion import before, clean_from_noise, ddim, linear_sd_alphas, noised, timesteps
+from baselines.sampling.guidance import guided
 
 Network = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Latents (B,C,F,H,W) and a timestep to the predicted noise with the text and with the empty text."""

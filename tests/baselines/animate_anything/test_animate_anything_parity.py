@@ -8,8 +8,8 @@ from torch import Tensor
 from baselines.animate_anything import preprocess
 from baselines.animate_anything.network import predict, to_diffusers
 from baselines.animate_anything.solver import Schedule, schedule, solve, start
-from baselines.modelscope.diffusion import guided
 from baselines.modelscope.trunk import build_text_unet
+from baselines.sampling.guidance import guided
 from tests.baselines.modelscope.compare import farthest, relative
 from tests.baselines.modelscope.sizes import of_diffusers
 from tests.parity import Parity

@@ -1,0 +1,106 @@
+"""TI2V-Zero as a model of the bench."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from PIL import Image
+from torch import Tensor
+
+from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
+from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_unet, load_vae
+from baselines.modelscope.trunk import BLOCKS
+from baselines.nn.stable_vae import decode, encode_mean
+from baselines.settings import with_changes
+from baselines.ti2v_zero.preprocess import first_frame
+from baselines.ti2v_zero.sampler import Draw, Resampling, sample_clip, slide
+from baselines.ti2v_zero.settings import CARD, CLIP, UNET, VAE, VOCABULARY, Settings
+from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.records import Pair
+
+SMALL = Settings(size=64, steps=2, resamples=1, new=3, known=3)
+"""Settings that go with tiny networks: every path, no quality."""
+
+
+@dataclass
+class TI2VZero:
+    """Turns a picture and a prompt into 1 + `new` square frames; several pairs at once share the network's calls."""
+
+    settings: Settings
+    unet: UNet3DConditionModel
+    vae: AutoencoderKL
+    read_text: ReadText
+    batch: int = 1
+    made_of: Mapping[str, object] | None = None
+    """Weights for the sidecar."""
+    name: str = CARD.name
+
+    @property
+    def fps(self) -> int:
+        """Frame rate of the video."""
+        return self.settings.fps
+
+    def generate(self, pair: Pair, seed: int) -> Frames:
+        """One video."""
+        return self.generate_batch([pair], [seed])[0]
+
+    @torch.inference_mode()
+    def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
+        """One video per pair, (1 + new, size, size, 3) uint8."""
+        device = self.unet.device
+        pictures = [first_frame(Image.open(pair.image), self.settings.size) for pair in pairs]
+        texts = self.read_text([*(pair.prompt for pair in pairs), ""])
+        empty = texts[-1:].expand(len(pairs), -1, -1)
+        return self.animate(torch.cat(pictures).to(device), texts[:-1], empty, Noise(seeds, device))
+
+    def animate(self, first_B3HW: Tensor, text_BLD: Tensor, empty_BLD: Tensor, draw: Draw) -> list[Frames]:
+        """Videos from prepared pictures and text states; `draw` is asked for noise in the official order."""
+        context = torch.cat([text_BLD, empty_BLD]).to(self.unet.dtype)
+        how = Resampling(
+            self.settings.steps, self.settings.resamples, self.settings.guidance, self.settings.inversion
+        )
+
+        def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
+            step = torch.tensor(t, device=x.device)
+            predicted = self.unet(torch.cat([x, x]).to(self.unet.dtype), step, context, return_dict=False)[0]
+            return both(predicted.to(x))
+
+        video = slide(
+            first_B3HW,
+            encode=lambda frames: encode_mean(self.vae, frames),
+            decode=lambda latents: decode(self.vae, latents),
+            sample=lambda known: sample_clip(network, known, how, draw),
+            known=self.settings.known,
+            new=self.settings.new,
+        )
+        return as_frames(video)
+
+    def provenance(self) -> Mapping[str, object]:
+        """What the sidecar says of this model."""
+        return {
+            "settings": settings_record(self.settings),
+            "weights": self.made_of,
+            "precision": str(self.unet.dtype).removeprefix("torch."),
+            "device": str(self.unet.device),
+        }
+
+
+def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
+    """The model with published or random weights.
+
+    Args:
+        options: As from the command line.
+        sizes: Of the networks; None: tiny for `random-tiny`, else as published.
+    """
+    tiny = options.weights == "random-tiny"
+    sizes = sizes or (TINY if tiny else Sizes())
+    settings = with_changes(SMALL if tiny else Settings(), options.settings)
+    source = Source(options)
+    unet = load_unet(source, UNET, sizes, precision_of(options))
+    vae = load_vae(source, VAE, sizes, torch.float32)
+    read_text = load_text(source, CLIP, VOCABULARY, sizes)
+    if settings.compiled:
+        compile_blocks(unet, BLOCKS)
+    return TI2VZero(settings, unet, vae, read_text, options.batch, source.record())
