@@ -24,6 +24,9 @@ class Entry:
 
 
 MODELS: dict[str, Entry] = {
+    "i2vgen_xl": Entry("baselines.i2vgen_xl.model:build", "baselines.i2vgen_xl.settings:CARD"),
+    "ti2v_zero": Entry("baselines.ti2v_zero.model:build", "baselines.ti2v_zero.settings:CARD"),
+    "animate_anything": Entry("baselines.animate_anything.model:build", "baselines.animate_anything.settings:CARD"),
     "static": Entry("ti2v_bench.controls:build_static", "ti2v_bench.controls:STATIC"),
     "reference": Entry("ti2v_bench.controls:build_reference", "ti2v_bench.controls:REFERENCE"),
 }

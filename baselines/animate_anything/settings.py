@@ -10,12 +10,28 @@ OFFICIAL = "alibaba/animate-anything@dca2412"
 MIRROR = "Pupba/animate-anything-512-v1.02"
 """Third-party copy on the Hub; the authors publish a tar on another host only."""
 
-UNET = WeightFile(MIRROR, "unet/diffusion_pytorch_model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
-VAE = WeightFile(MIRROR, "vae/diffusion_pytorch_model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
-TEXT = WeightFile(MIRROR, "text_encoder/model.safetensors", licence="not stated; base model CC-BY-NC-4.0")
-VOCABULARY = WeightFile(MIRROR, "tokenizer/vocab.json", licence="MIT")
-MERGES = WeightFile(MIRROR, "tokenizer/merges.txt", licence="MIT")
-SCHEDULER = WeightFile(MIRROR, "scheduler/scheduler_config.json", licence="not stated")
+LICENCE = "not stated; base model CC-BY-NC-4.0"
+
+
+def _either(folder: str, stem: str) -> tuple[WeightFile, ...]:
+    """A network's file under each name that diffusers may have written; the first that is there is taken."""
+    names = (f"{stem}.safetensors", f"{stem}.bin", f"{stem}.fp16.safetensors", f"{stem}.fp16.bin")
+    return tuple(WeightFile(MIRROR, f"{folder}/{name}", licence=LICENCE) for name in names)
+
+
+UNET = _either("unet", "diffusion_pytorch_model")
+VAE = _either("vae", "diffusion_pytorch_model")
+TEXT = (
+    WeightFile(MIRROR, "text_encoder/model.safetensors", licence=LICENCE),
+    WeightFile(MIRROR, "text_encoder/pytorch_model.bin", licence=LICENCE),
+    WeightFile(MIRROR, "text_encoder/model.fp16.safetensors", licence=LICENCE),
+    WeightFile(MIRROR, "text_encoder/pytorch_model.fp16.bin", licence=LICENCE),
+)
+TOKENIZER = tuple(
+    WeightFile(MIRROR, f"tokenizer/{name}", licence=LICENCE)
+    for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json")
+)
+SCHEDULER = WeightFile(MIRROR, "scheduler/scheduler_config.json", licence=LICENCE)
 
 
 @dataclass(frozen=True)
@@ -44,8 +60,8 @@ class Settings:
     """Picture whose non-zero pixels may move; None: all of them, as train.py does without one."""
     spacing: Literal["checkpoint", "linspace", "leading"] = "checkpoint"
     """Timestep spacing; `checkpoint`: as its scheduler_config.json says, `linspace` where that is silent or absent."""
-    negative_prompt: str = ""
-    """train.py passes none."""
+    compiled: bool = False
+    """Compile the network's blocks on first use (GPU); same mathematics, other rounding."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.iteration <= 5:
@@ -59,7 +75,7 @@ CARD = ModelCard(
     title="AnimateAnything",
     source=f"{OFFICIAL} (Dai et al., 2023, Fine-Grained Open Domain Image Animation with Motion Guidance)",
     licence="code MIT; weights not stated, base model ModelScope text-to-video CC-BY-NC-4.0",
-    weights=(UNET, VAE, TEXT, VOCABULARY, MERGES, SCHEDULER),
+    weights=(UNET[0], VAE[0], TEXT[0], *TOKENIZER, SCHEDULER),
     frames=16,
     fps=8,
     size="area of 512x512, picture's own aspect",

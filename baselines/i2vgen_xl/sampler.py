@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.modelscope.diffusion import before, clean_from_velocity, cosine_alphas, ddim, timesteps
 from baselines.sampling.guidance import guided
-
-IMAGE_FACTOR = 2.0
-"""Published: the image branch is added twice into the network's input (its authors call it a bug)."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,14 @@ class Conditions:
     """Frame rate that the network is told, (B,)."""
 
 
-def count_image_branch_twice(unet: I2VGenXLUNet, factor: float = IMAGE_FACTOR) -> None:
-    """Fold the published factor into the first convolution, whose last channels read the image branch."""
-    half = unet.conv_in.weight.shape[1] // 2
-    with torch.no_grad():
-        unet.conv_in.weight[:, half:] *= factor
+def weigh_image_branch(unet: I2VGenXLUNet, factor: float) -> None:
+    """Fold a factor of the image branch into the first convolution, whose last channels read it.
+
+    Published: 2, since the branch is added twice into the network's input (its authors call it a bug).
+    """
+    weight = unet.conv_in.weight.detach()
+    own, image = weight.chunk(2, dim=1)
+    unet.conv_in.weight = nn.Parameter(torch.cat([own, image * factor], dim=1), requires_grad=False)
 
 
 def position_frames(first_BCHW: Tensor, frames: int) -> Tensor:
@@ -49,7 +49,7 @@ def predict(unet: I2VGenXLUNet, x: Tensor, t: Tensor, given: Conditions) -> Tens
     """The network's velocity, (B, C, F, H, W), in the type of `x`.
 
     Args:
-        unet: `build_image_unet(shape)` after `count_image_branch_twice`.
+        unet: `build_image_unet(shape)` after `weigh_image_branch`.
         x: Noisy latents, (B, C, F, H, W).
         t: Timestep, () or (B,).
         given: Conditions of every row.
@@ -63,7 +63,11 @@ def predict(unet: I2VGenXLUNet, x: Tensor, t: Tensor, given: Conditions) -> Tens
 
 
 def trajectory(
-    network: Callable[[Tensor, int], tuple[Tensor, Tensor]], x: Tensor, steps: int, guidance: float
+    network: Callable[[Tensor, int], tuple[Tensor, Tensor]],
+    x: Tensor,
+    steps: int,
+    guidance: float,
+    last_alpha: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """DDIM on velocities: latents and predicted clean latents after every step.
 
@@ -76,9 +80,13 @@ def trajectory(
         x: Standard normal, (B, C, F, H, W).
         steps: DDIM steps.
         guidance: Weight of classifier-free guidance.
+        last_alpha: Where the last step ends; None: the alpha of training step 0.
     """
     alphas = cosine_alphas().tolist()
-    for t in timesteps(steps):
+    alphas_before = [alphas[before(t, steps)] for t in timesteps(steps)]
+    if last_alpha is not None:
+        alphas_before[-1] = last_alpha
+    for t, alpha_before in zip(timesteps(steps), alphas_before, strict=True):
         clean = clean_from_velocity(x, guided(*network(x, t), guidance), alphas[t])
-        x = ddim(x, clean, alphas[t], alphas[before(t, steps)])
+        x = ddim(x, clean, alphas[t], alpha_before)
         yield x, clean

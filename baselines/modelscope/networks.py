@@ -1,7 +1,7 @@
 """The parts of a model, with published or random weights, at published or tiny sizes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,10 +44,10 @@ Network = TypeVar("Network", bound=nn.Module)
 class Sizes:
     """Of all networks of one model; the defaults are the published ones."""
 
-    trunk: TrunkShape = TrunkShape()
-    vae: VaeShape = VaeShape()
-    text: TextShape = TextShape()
-    vision: VisionShape = VisionShape()
+    trunk: TrunkShape = field(default_factory=TrunkShape)
+    vae: VaeShape = field(default_factory=VaeShape)
+    text: TextShape = field(default_factory=TextShape)
+    vision: VisionShape = field(default_factory=VisionShape)
 
 
 TINY = Sizes(

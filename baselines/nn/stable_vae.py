@@ -85,21 +85,22 @@ def encode_mean(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     return SCALE * _moments(vae, pixels)[0]
 
 
-def encode_sample(vae: AutoencoderKL, pixels: Tensor, noise: Tensor) -> Tensor:
+def encode_sample(vae: AutoencoderKL, pixels: Tensor, noise: Tensor, scale: float = SCALE) -> Tensor:
     """A scaled sample of the posterior, with standard normal `noise`, (N, 4, h, w)."""
     mean, log_variance = _moments(vae, pixels)
-    return SCALE * (mean + torch.exp(0.5 * log_variance.clamp(-30, 20)) * noise.to(mean))
+    return scale * (mean + torch.exp(0.5 * log_variance.clamp(-30, 20)) * noise.to(mean))
 
 
-def decode(vae: AutoencoderKL, latents: Tensor, at_once: int | None = None) -> Tensor:
+def decode(vae: AutoencoderKL, latents: Tensor, at_once: int | None = None, scale: float = SCALE) -> Tensor:
     """Frames of scaled latents, (N, 3, H, W), about [-1, 1] and not clamped.
 
     Args:
         vae: The autoencoder.
         latents: (N, 4, h, w).
         at_once: Frames per call, against memory; None decodes all together.
+        scale: What the latents were multiplied with.
     """
-    parts = torch.split(latents.to(vae.dtype) / SCALE, at_once or len(latents))
+    parts = torch.split(latents.to(vae.dtype) / scale, at_once or len(latents))
     return torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
 
 

@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
+from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
 from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_unet, load_vae
 from baselines.modelscope.trunk import BLOCKS
@@ -16,7 +17,7 @@ from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
 from baselines.ti2v_zero.preprocess import first_frame
 from baselines.ti2v_zero.sampler import Draw, Resampling, sample_clip, slide
-from baselines.ti2v_zero.settings import CARD, CLIP, UNET, VAE, VOCABULARY, Settings
+from baselines.ti2v_zero.settings import CARD, CLIP, UNET, VAE, Settings
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
 
@@ -33,7 +34,7 @@ class TI2VZero:
     vae: AutoencoderKL
     read_text: ReadText
     batch: int = 1
-    made_of: Mapping[str, object] | None = None
+    made_of: object = None
     """Weights for the sidecar."""
     name: str = CARD.name
 
@@ -58,9 +59,7 @@ class TI2VZero:
     def animate(self, first_B3HW: Tensor, text_BLD: Tensor, empty_BLD: Tensor, draw: Draw) -> list[Frames]:
         """Videos from prepared pictures and text states; `draw` is asked for noise in the official order."""
         context = torch.cat([text_BLD, empty_BLD]).to(self.unet.dtype)
-        how = Resampling(
-            self.settings.steps, self.settings.resamples, self.settings.guidance, self.settings.inversion
-        )
+        how = Resampling(self.settings.steps, self.settings.resamples, self.settings.guidance, self.settings.inversion)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
             step = torch.tensor(t, device=x.device)

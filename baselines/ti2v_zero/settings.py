@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from baselines.lvdm.recipe import VOCABULARY
 from ti2v_bench.model import ModelCard, WeightFile
 
 OFFICIAL = "merlresearch/TI2V-Zero@4a89bef"
@@ -11,13 +12,6 @@ LICENCE = "CC-BY-NC-4.0"
 UNET = WeightFile(REPO, "text2video_pytorch_model.pth", licence=LICENCE)
 VAE = WeightFile(REPO, "VQGAN_autoencoder.pth", licence=LICENCE)
 CLIP = WeightFile(REPO, "open_clip_pytorch_model.bin", licence=f"{LICENCE} (OpenCLIP ViT-H-14: MIT)")
-VOCABULARY = WeightFile(
-    "openai/clip-vit-large-patch14",
-    "merges.txt",
-    revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
-    licence="MIT (openai/CLIP)",
-)
-"""CLIP's byte-pair merges; open_clip carries the same list in its package."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch import Tensor
 from baselines.i2vgen_xl import preprocess
 from baselines.i2vgen_xl.sampler import (
     Conditions,
-    count_image_branch_twice,
     position_frames,
     predict,
     trajectory,
+    weigh_image_branch,
 )
 from baselines.modelscope.diffusion import cosine_alphas
 from baselines.modelscope.keys import to_diffusers
@@ -46,7 +46,7 @@ def test_network_matches_the_official_one(fixture: Parity) -> None:
     shape = of_vgen(fixture.info["config"])
     unet = build_image_unet(shape).requires_grad_(False)
     unet.load_state_dict(to_diffusers(fixture.group("weights"), shape, image=True))
-    count_image_branch_twice(unet)
+    weigh_image_branch(unet, 2.0)
     conditions = Conditions(given["y"], given["image"], given["local_image"][:, :, 0], given["fps"])
     assert farthest(predict(unet, given["x"], given["t"], conditions), expected["output"]) < 1e-5
     if "output_f64" in expected:
@@ -73,7 +73,7 @@ def test_every_step_matches_from_the_recorded_state(fixture: Parity) -> None:
     unet = build_image_unet(shape).requires_grad_(False)
     weights = fixture.sibling(fixture.info["weights"].split()[0]).group("weights")
     unet.load_state_dict(to_diffusers(weights, shape, image=True))
-    count_image_branch_twice(unet)
+    weigh_image_branch(unet, 2.0)
     both = Conditions(
         torch.cat([given["y"], given["y_negative"]]),
         torch.cat([given["image"], torch.zeros_like(given["image"])]),

@@ -1,0 +1,132 @@
+"""AnimateAnything's folder: networks, tokenizer and scheduler as diffusers saves a pipeline.
+
+Nobody here has seen the published folder; what its small files say is taken where they are there.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from baselines.animate_anything.network import to_diffusers
+from baselines.animate_anything.settings import SCHEDULER, TEXT, TOKENIZER, UNET, VAE
+from baselines.checkpoints import CheckpointError, State, renamed
+from baselines.diffusers_config import require
+from baselines.lvdm.tokenizer import byte_tokenizer
+from baselines.modelscope.adapter import ReadText
+from baselines.modelscope.networks import Sizes, Source
+from baselines.modelscope.trunk import build_text_unet
+from baselines.nn.openclip import build_text
+from baselines.nn.stable_vae import build_vae
+from ti2v_bench.model import WeightFile
+
+_OLD_ATTENTION = tuple(
+    (rf"(mid_block\.attentions\.0\.){old}\.", rf"\1{new}.")
+    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
+)
+"""Names that diffusers gave the autoencoder's attention before 0.18."""
+BASE_SCHEDULER: Mapping[str, object] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+}
+"""Schedule of the base model, the only one written here."""
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """What the scheduler's file says of timesteps."""
+
+    name: str = "linspace"
+    """diffusers' default for DPM-Solver where the file says nothing."""
+    offset: int = 1
+    """`steps_offset`; counts with `leading` only."""
+
+
+def load_unet(source: Source, sizes: Sizes, dtype: torch.dtype) -> UNet3DConditionModel:
+    """The network that takes a mask and a strength."""
+    return source.network(
+        lambda: build_text_unet(sizes.trunk, 5, strength=True),
+        lambda: to_diffusers(source.state(*UNET)),
+        UNET[0],
+        dtype,
+    )
+
+
+def load_vae(source: Source, sizes: Sizes, dtype: torch.dtype) -> AutoencoderKL:
+    """The autoencoder, under today's or diffusers' older names."""
+
+    def published() -> State:
+        state = renamed(source.state(*VAE), _OLD_ATTENTION)
+        convolved = re.compile(r"mid_block\.attentions\.0\.to_\w+(\.0)?\.weight")
+        return {key: value.flatten(1) if convolved.search(key) else value for key, value in state.items()}
+
+    return source.network(lambda: build_vae(sizes.vae), published, VAE[0], dtype)
+
+
+def load_text(source: Source, sizes: Sizes, dtype: torch.dtype) -> ReadText:
+    """The text encoder's last layer behind its tokenizer; 77 positions, padded with the tokenizer's own token."""
+
+    def published() -> State:
+        state = renamed(source.state(*TEXT), ((r"^text_model\.", ""),))
+        return {key: value for key, value in state.items() if not key.endswith("position_ids")}
+
+    encoder = source.network(lambda: build_text(sizes.text), published, TEXT[0], dtype)
+    tokenize = byte_tokenizer() if source.random else _tokenizer(source)
+
+    def read_text(prompts: Sequence[str]) -> Tensor:
+        states: Tensor = encoder(tokenize(prompts).to(source.device)).last_hidden_state
+        return states
+
+    return read_text
+
+
+class _Published:
+    """The checkpoint's own tokenizer, padding and cutting to 77 positions."""
+
+    def __init__(self, folder: str) -> None:
+        self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        ids: Tensor = self._tokenizer(
+            list(prompts), padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+        ).input_ids
+        return ids
+
+
+def _tokenizer(source: Source) -> _Published:
+    vocabulary, merges, *optional = TOKENIZER
+    folder = source.path(vocabulary).parent
+    source.path(merges)
+    for file in optional:  # they name the padding token; without them it is CLIP's usual one
+        _optional(source, file)
+    return _Published(str(folder))
+
+
+def read_spacing(source: Source) -> Spacing:
+    """Timestep spacing of the checkpoint's scheduler file; the defaults where there is none.
+
+    Raises:
+        ConfigError: the file describes another noise schedule.
+    """
+    content = None if source.random else _optional(source, SCHEDULER)
+    if content is None:
+        return Spacing()
+    config = json.loads(content)
+    require(config, BASE_SCHEDULER)
+    return Spacing(config.get("timestep_spacing", "linspace"), config.get("steps_offset", 0))
+
+
+def _optional(source: Source, file: WeightFile) -> str | None:
+    try:
+        return source.path(file).read_text(encoding="utf-8")
+    except CheckpointError:
+        return None

@@ -1,0 +1,147 @@
+"""I2VGen-XL as a model of the bench."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from baselines.checkpoints import State
+from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
+from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
+from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
+from baselines.lvdm.recipe import VOCABULARY
+from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
+from baselines.modelscope.keys import to_diffusers
+from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_vae, load_vision
+from baselines.modelscope.trunk import BLOCKS, build_image_unet
+from baselines.nn.stable_vae import decode, encode_sample
+from baselines.settings import with_changes
+from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.records import Pair
+
+SMALL = Settings(height=64, width=112, frames=4, steps=4)
+"""Settings that go with tiny networks: every path, no quality."""
+
+
+@dataclass
+class I2VGenXL:
+    """Turns a picture and a prompt into a wide video."""
+
+    settings: Settings
+    unet: I2VGenXLUNet
+    vae: AutoencoderKL
+    vision: CLIPVisionModelWithProjection
+    read_text: ReadText
+    batch: int = 1
+    made_of: object = None
+    """Weights for the sidecar."""
+    name: str = CARD.name
+
+    @property
+    def fps(self) -> int:
+        """Frame rate of the video."""
+        return self.settings.fps
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """The published reading that is followed."""
+        return BEHAVIOURS[self.settings.behaviour]
+
+    def generate(self, pair: Pair, seed: int) -> Frames:
+        """One video."""
+        return self.generate_batch([pair], [seed])[0]
+
+    @torch.inference_mode()
+    def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
+        """One video per pair, (frames or one fewer, height, width, 3) uint8."""
+        device, settings = self.unet.device, self.settings
+        noise = Noise(seeds, device)
+        pictures = [Image.open(pair.image) for pair in pairs]
+        pixels = torch.cat([vae_pixels(picture, settings.width, settings.height) for picture in pictures])
+        grid = (4, settings.height // 8, settings.width // 8)
+        first = encode_sample(self.vae, pixels.to(device), noise(grid), self.behaviour.latent_scale)
+        start = noise((4, settings.frames, *grid[1:]))
+        conditions = self._conditions(pairs, pictures, first)
+
+        def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
+            return both(predict(self.unet, torch.cat([x, x]), torch.tensor(t, device=device), conditions))
+
+        *_, (latents, _) = trajectory(network, start, settings.steps, settings.guidance, self.behaviour.last_alpha)
+        videos = [self._decoded(video) for video in latents]
+        return [without_grey_end(video) if settings.drop_grey_end else video for video in videos]
+
+    def _conditions(self, pairs: Sequence[Pair], pictures: Sequence[Image.Image], first: Tensor) -> Conditions:
+        """Both guidance branches, the one with the prompt in front."""
+        negative = self.settings.negative_prompt
+        negative = self.behaviour.negative_prompt if negative is None else negative
+        texts = self.read_text([*(pair.prompt for pair in pairs), negative])
+        size = self.vision.config.image_size
+        small = torch.cat([clip_pixels(picture, self.settings.width, size) for picture in pictures])
+        embedded = self.vision(small.to(first.device)).image_embeds[:, None]
+        return Conditions(
+            text=torch.cat([texts[:-1], texts[-1:].expand(len(pairs), -1, -1)]),
+            picture=torch.cat([embedded, torch.zeros_like(embedded)]),
+            first=first.repeat(2, 1, 1, 1),
+            fps=torch.full((2 * len(pairs),), self.settings.target_fps, device=first.device),
+        )
+
+    def _decoded(self, latents_CFHW: Tensor) -> Frames:
+        frames = decode(
+            self.vae, latents_CFHW.transpose(0, 1), self.settings.decode_at_once, self.behaviour.latent_scale
+        )
+        return as_frames(frames[None])[0]
+
+    def provenance(self) -> Mapping[str, object]:
+        """What the sidecar says of this model."""
+        return {
+            "settings": settings_record(self.settings),
+            "weights": self.made_of,
+            "precision": str(self.unet.dtype).removeprefix("torch."),
+            "device": str(self.unet.device),
+        }
+
+
+def without_grey_end(frames: Frames) -> Frames:
+    """Published: the last frame is dropped where more than 40 % of its values lie in 117..137."""
+    last = frames[-1]
+    return frames[:-1] if float(np.mean((last >= 117) & (last <= 137))) > 0.4 else frames
+
+
+def load_unet(source: Source, settings: Settings, sizes: Sizes, dtype: torch.dtype) -> I2VGenXLUNet:
+    """The network, from the official file or from the Hub's diffusers folder, with its image branch weighed."""
+
+    def published() -> State:
+        if settings.behaviour == "hub":
+            return source.state(UNET_OF_HUB)
+        return to_diffusers(source.state(UNET), sizes.trunk, image=True)
+
+    expected = UNET_OF_HUB if settings.behaviour == "hub" else UNET
+    unet = source.network(lambda: build_image_unet(sizes.trunk), published, expected, dtype)
+    weigh_image_branch(unet, BEHAVIOURS[settings.behaviour].image_factor)
+    return unet
+
+
+def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
+    """The model with published or random weights.
+
+    Args:
+        options: As from the command line.
+        sizes: Of the networks; None: tiny for `random-tiny`, else as published.
+    """
+    tiny = options.weights == "random-tiny"
+    sizes = sizes or (TINY if tiny else Sizes())
+    settings = with_changes(SMALL if tiny else Settings(), options.settings)
+    source = Source(options)
+    unet = load_unet(source, settings, sizes, precision_of(options))
+    vae = load_vae(source, VAE, sizes, torch.float32)
+    vision = load_vision(source, CLIP, sizes)
+    read_text = load_text(source, CLIP, VOCABULARY, sizes)
+    if settings.compiled:
+        compile_blocks(unet, BLOCKS)
+    return I2VGenXL(settings, unet, vae, vision, read_text, options.batch, source.record())

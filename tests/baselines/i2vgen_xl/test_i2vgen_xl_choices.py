@@ -1,0 +1,44 @@
+"""What was published twice, or oddly, is followed as its settings say."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.i2vgen_xl.model import without_grey_end
+from baselines.i2vgen_xl.sampler import trajectory
+from baselines.i2vgen_xl.settings import BEHAVIOURS, NEGATIVE, Settings
+from baselines.modelscope.diffusion import timesteps
+from baselines.settings import SettingsError, with_changes
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.40, 5), (0.41, 4)])
+def test_a_grey_last_frame_is_left_out(share: float, kept: int) -> None:
+    frames = np.zeros((5, 10, 10, 3), np.uint8)
+    frames[-1].reshape(-1)[: round(share * 300)] = 117
+    assert len(without_grey_end(frames)) == kept
+
+
+def test_last_step_ends_with_a_little_noise_and_the_hubs_without() -> None:
+    def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        return x * 0.5, x * 0.25
+
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 2, 3, 3)
+    *_, (official, clean) = trajectory(network, x, 50, 9.0, BEHAVIOURS["official"].last_alpha)
+    *_, (hub, hub_clean) = trajectory(network, x, 50, 9.0, BEHAVIOURS["hub"].last_alpha)
+    assert torch.equal(clean, hub_clean)
+    assert torch.allclose(hub, hub_clean)
+    assert not torch.allclose(official, clean)
+
+
+def test_step_that_trained_without_signal_is_never_visited() -> None:
+    assert timesteps(50)[0] == 981
+    with pytest.raises(SettingsError, match="3 steps would begin at training step 999"):
+        with_changes(Settings(), {"steps": "3"})
+
+
+def test_both_published_readings_are_named() -> None:
+    assert (BEHAVIOURS["official"].image_factor, BEHAVIOURS["hub"].image_factor) == (2.0, 1.0)
+    assert (BEHAVIOURS["official"].latent_scale, BEHAVIOURS["hub"].latent_scale) == (0.18215, 0.18125)
+    assert (BEHAVIOURS["official"].negative_prompt, BEHAVIOURS["hub"].negative_prompt) == (NEGATIVE, "")
