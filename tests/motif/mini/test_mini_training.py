@@ -1,0 +1,170 @@
+"""The flat training step against torch's own modules and optimiser."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from motif.diffusion import add_noise, training_target
+from motif.loss import loss_terms
+from motif.mini.judge import OUTCOMES, Judge, cases
+from motif.mini.model import Mini, MiniError, SampleSettings, load_mini
+from motif.mini.net import MiniSettings, MiniUNet
+from motif.mini.sampling import sample
+from motif.mini.study import CELLS, Order, Study, StudySettings, carry_out, draw_world, paced, read_runs
+from motif.mini.text import encode, vocabulary
+from motif.mini.training import MiniTrainer, TrainingData, TrainSettings, flat_weights
+from motif.mini.world import draw_clips, heat_bytes, on_device, vocabularies
+from ti2v_bench.motion.heatmap import HeatmapSettings
+from ti2v_bench.records import Pair
+from ti2v_bench.shapes import MOTIONS, prompts
+
+NET = MiniSettings(len(vocabulary()) + 2, 12, 64, 8, 4, (32, 32), (False, True), 32)
+
+
+def _data(count: int = 6) -> TrainingData:
+    clips = draw_clips(count, 0, vocabularies("small")[0], 64, 8)
+    heat = heat_bytes(torch.from_numpy(clips.flow), HeatmapSettings())
+    return TrainingData(on_device(clips.frames, "cpu"), torch.from_numpy(clips.ids), heat)
+
+
+def test_flat_steps_equal_adamw_with_clipped_gradients() -> None:
+    settings = TrainSettings(batch=2, warmup=1, clip=0.05)
+    ours = MiniTrainer(NET, settings, _data(), longest=8)
+    ours.reset(7, 1.0, "x-cat")
+    ours.train(3)
+    torch.manual_seed(7)
+    model = MiniUNet(NET)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, settings.betas, weight_decay=0.01)
+    torch.manual_seed(8)
+    for _ in range(3):
+        clean, heat, ids, timestep, noise = ours._draw()
+        out = model(add_noise(clean, noise, timestep, ours.alphas), timestep, clean[:, :, 0], ids)
+        target = training_target(clean, noise, timestep, ours.alphas, "v")
+        optimizer.zero_grad()
+        loss_terms(out, target, heat).total(1.0).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+    torch.testing.assert_close(ours.master, flat_weights(model), rtol=1e-4, atol=2e-6)
+
+
+def test_same_seed_same_run_and_a_reset_forgets_everything() -> None:
+    trainer = MiniTrainer(NET, TrainSettings(batch=2), _data(), longest=8)
+    finals = []
+    for seed in (0, 1, 0):
+        trainer.reset(seed, 1.0, "both")
+        trainer.train(2)
+        finals.append(trainer.ema.clone())
+    assert torch.equal(finals[0], finals[2])
+    assert not torch.equal(finals[0], finals[1])
+
+
+@pytest.mark.parametrize(("conditioning", "follows"), [("x-cat", True), ("cx-attn", True)])
+def test_a_closed_gate_hides_the_image(conditioning: str, follows: bool) -> None:
+    torch.manual_seed(0)
+    model = MiniUNet(NET).eval()
+    torch.nn.init.normal_(model.leave.weight, std=0.1)
+    x, ids, step = torch.randn(1, 3, 8, 64, 64), torch.ones(1, 12, dtype=torch.long), torch.tensor([500])
+    images = torch.randn(2, 1, 3, 64, 64)
+
+    def outputs(cat: float, cross: float) -> bool:
+        model.gate_cat.fill_(cat)
+        model.gate_cross.fill_(cross)
+        with torch.no_grad():
+            return not torch.equal(model(x, step, images[0], ids), model(x, step, images[1], ids))
+
+    assert outputs(float(conditioning == "x-cat"), float(conditioning == "cx-attn")) is follows
+    assert outputs(0.0, 0.0) is False
+
+
+def test_the_judge_knows_the_true_video_and_the_still_one() -> None:
+    clips = draw_clips(12, 5, vocabularies("small")[1], 64, 8)
+    frames = on_device(clips.frames, "cpu")
+    judge = Judge(clips.scenes, cases(clips.scenes, 64, 8), frames[:, :, 0])
+    true = judge(frames)
+    assert (true.outcome == OUTCOMES.index("right")).mean() >= 11 / 12
+    assert true.first_psnr.min() > 60
+    assert np.nanmin(true.still_psnr) > 45
+    still = judge(frames[:, :, :1].expand_as(frames))
+    assert (still.outcome == OUTCOMES.index("still")).all()
+    backwards = judge(frames.flip(2))
+    assert (backwards.outcome != OUTCOMES.index("right")).mean() > 0.5
+
+
+def test_held_out_combinations_are_never_trained_on() -> None:
+    seen, unseen = vocabularies("small")
+    assert not set(seen.combinations()) & set(unseen.combinations())
+    drawn = draw_clips(40, 1, unseen, 32, 2)
+    words = {(c.colour, c.kind, MOTIONS[c.motion]) for c in unseen.combinations()}
+    for sentence in prompts(drawn.scenes):
+        assert any(all(f" {word}" in sentence.lower() for word in words_of) for words_of in words), sentence
+
+
+def test_more_workers_draw_the_same_clips() -> None:
+    words = vocabularies("small")[0]
+    one, two = (draw_clips(130, 3, words, 32, 2, workers) for workers in (1, 2))
+    assert np.array_equal(one.frames, two.frames)
+    assert np.array_equal(one.flow, two.flow)
+
+
+def test_words_are_closed_cut_and_padded() -> None:
+    ids = encode(["The RED circle, moves up!", "zeppelin " * 20, ""])
+    assert (ids[0] > 1).sum() == 5
+    assert (ids[0, 5:] == 0).all()
+    assert (ids[1] == 1).all()
+    assert (ids[2] == 0).all()
+
+
+def test_guidance_one_is_the_conditional_model() -> None:
+    torch.manual_seed(1)
+    model = MiniUNet(NET).eval()
+    torch.nn.init.normal_(model.leave.weight, std=0.1)
+    image, noise = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 8, 64, 64)
+    ids = torch.ones(1, 12, dtype=torch.long)
+    conditional = sample(model, image, ids, noise, 1, 1.0)
+    with torch.no_grad():
+        v = model(noise, torch.tensor([999]), image, ids)
+    from motif.diffusion import alphas_cumprod
+
+    a = alphas_cumprod()[999]
+    torch.testing.assert_close(conditional, (a.sqrt() * noise - (1 - a).sqrt() * v).clamp(-1, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_study_writes_resumes_and_its_checkpoint_is_a_model(tmp_path: Path) -> None:
+    settings = StudySettings(clips=8, tests=2, ddim=2, train=TrainSettings(batch=2), tiny=True)
+    study = Study(settings, draw_world(settings, 1), "cpu", compiled=False)
+    order = Order(tmp_path, float("inf"), ("plain", "mask"), (0,), (1, 2), keep_at=(2,))
+    carry_out(study, order)
+    rows = read_runs(tmp_path / "runs.jsonl")
+    assert [(row["cell"], row["step"]) for row in rows] == [("plain", 1), ("plain", 2), ("mask", 1), ("mask", 2)]
+    assert all(len(str(row["outcomes"])) == 2 for row in rows)
+    carry_out(
+        study, Order(tmp_path, float("inf"), ("plain",), (0,), (1, 2), "again", resume=(tmp_path / "runs.jsonl",))
+    )
+    assert (tmp_path / "again.jsonl").read_text() == ""
+    model, words = load_mini(tmp_path / "mask-2.safetensors")
+    torch.testing.assert_close(flat_weights(model), study.trainer.ema, rtol=1e-3, atol=1e-4)  # kept as float16
+    from PIL import Image
+
+    Image.new("RGB", (100, 80), "red").save(tmp_path / "a.png")
+    mini = Mini("own", tmp_path / "mask-2.safetensors", SampleSettings(steps=2))
+    pair = Pair("a", "a", "a", "The red circle moves up.", tmp_path / "a.png")
+    frames = mini.generate(pair, 3)
+    assert frames.shape == (8, 64, 64, 3)
+    assert np.array_equal(frames, mini.generate(pair, 3))
+    assert words == vocabulary()
+    assert json.loads(json.dumps(mini.provenance()))["weights"][0]["file"] == "mask-2.safetensors"
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"no")
+    with pytest.raises(MiniError, match=r"x\.safetensors"):
+        load_mini(tmp_path / "x.safetensors")
+
+
+def test_every_cell_is_of_the_issue_and_pacing_keeps_its_promise() -> None:
+    assert {cell.weight for cell in CELLS.values()} == {0.0, 0.5, 1.0, 2.0, 5.0}
+    assert paced(0.005, 0.5, 9.0) == (350, 700, 1050, 1400)
+    assert paced(1.0, 0.5, 9.0)[-1] == 300
