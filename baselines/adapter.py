@@ -1,9 +1,10 @@
 """What adapters need around their networks: precision, noise by seed, memory layout, compiled blocks, the record."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ti2v_bench.model import ModelOptions
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_T = TypeVar("_T")
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -47,6 +49,11 @@ class Noise:
         """(number of seeds, *shape); advances every generator."""
         drawn = [torch.randn(shape, generator=generator, dtype=dtype) for generator in self._generators]
         return torch.stack(drawn).to(self._device)
+
+
+def last(steps: Iterable[_T]) -> _T:
+    """What a sampler's last step gave."""
+    return deque(steps, maxlen=1).pop()
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

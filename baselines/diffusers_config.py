@@ -1,8 +1,13 @@
 """Reads the `config.json` beside published diffusers weights; whatever we do not implement is refused by name."""
 
 from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from ti2v_bench.errors import TI2VError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Published = Mapping[str, object]
 """A `config.json`."""
@@ -75,3 +80,18 @@ def integers(published: Published, name: str, default: tuple[int, ...], levels: 
     if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
         raise ConfigError(f"{name} = {value!r} in the published configuration; expected whole numbers.")
     return tuple(value)
+
+
+def require_equal(published: "DataclassInstance", ours: "DataclassInstance", file: str) -> None:
+    """Check that a configuration read from `file` is the one that the official code was read with.
+
+    Raises:
+        ConfigError: a field differs; names the first.
+    """
+    for field in fields(ours):
+        theirs, expected = getattr(published, field.name), getattr(ours, field.name)
+        if theirs != expected:
+            raise ConfigError(
+                f"{file} says {field.name} = {theirs!r}, and {expected!r} was expected. The published weights are not "
+                "those that this model was written for; name other ones with --weights."
+            )

@@ -29,6 +29,9 @@ MODELS: dict[str, Entry] = {
     "animate_anything": Entry("baselines.animate_anything.model:build", "baselines.animate_anything.settings:CARD"),
     "static": Entry("ti2v_bench.controls:build_static", "ti2v_bench.controls:STATIC"),
     "reference": Entry("ti2v_bench.controls:build_reference", "ti2v_bench.controls:REFERENCE"),
+    "cinemo": Entry("baselines.cinemo.model:build", "baselines.cinemo.settings:CARD"),
+    "consisti2v": Entry("baselines.consisti2v.model:build", "baselines.consisti2v.settings:CARD"),
+    "seine": Entry("baselines.seine.model:build", "baselines.seine.settings:CARD"),
 }
 
 

@@ -54,6 +54,16 @@ FIXED: Published = {
     "use_frame_stride_condition": True,
 }
 """Published options that this network implements in one way only."""
+OVERRIDES: Published = {
+    "use_temporal": True,
+    "augment_temporal_attention": True,
+    "n_frames": 16,
+    "n_temp_heads": 8,
+    "first_frame_condition_mode": "concat",
+    "temp_pos_embedding": "rotary",
+    "use_frame_stride_condition": True,
+}
+"""configs/inference/inference.yaml, unet_additional_kwargs: they override whatever the stored configuration says."""
 
 
 def read_config(published: Published) -> ConsistConfig:
