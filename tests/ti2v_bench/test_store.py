@@ -1,4 +1,4 @@
-"""Stores behind URLs: fsspec's in-memory one, one that fails on command, and S3's protocol where its server is there."""
+"""Stores behind URLs: fsspec's in-memory one, one that fails on command, and S3's protocol if its server is there."""
 
 import json
 import os

@@ -4,7 +4,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,8 @@ import click
 from ti2v_bench.errors import TI2VError
 
 if TYPE_CHECKING:
-    from ti2v_bench.runner import Executor
+    from ti2v_bench.records import Pair
+    from ti2v_bench.runner import Executor, Request
 
 
 @click.command()
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 @click.option("--as", "name", help="Name the videos go by, for one model.  [default: the model's name]")
 @click.option("--shard", default="0/1", metavar="I/N", help="Only every N-th video from the I-th on; I counts from 0.")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="ray: all of a Ray cluster.")
+@click.option(
+    "--plan",
+    is_flag=False,
+    flag_value="here",
+    metavar="[GPU]",
+    help="Make nothing; print GPU-hours, memory and disk per model, on this machine's GPU or on the one named.",
+)
+@click.option("--price", type=click.FloatRange(min=0), help="Money per GPU-hour, for --plan.")
 @click.option("--traceback", is_flag=True, help="Show where each failure happened.")
 def generate(
     bench: Path,
@@ -49,6 +58,8 @@ def generate(
     name: str | None,
     shard: str,
     executor: str,
+    plan: str | None,
+    price: float | None,
     traceback: bool,
 ) -> None:
     """Make every missing video of a bench; run it again to resume.
@@ -71,6 +82,9 @@ def generate(
         devices = (device,) if executor == "ray" else find_devices(device, model)
         options = ModelOptions(devices[0], weights, precision, loaded.root, batch, changes)
         requests.append(Request(model, options, folder, devices))
+    if plan is not None:
+        _print_plan(plan, price, loaded.pairs[:limit], requests, out, seeds, _shard(shard))
+        return
     with _stoppable():
         report = run(loaded.pairs[:limit], requests, out, seeds, _executor(executor), _shard(shard))
     for failure in report.failures:
@@ -97,6 +111,36 @@ def _folder(model: str) -> str:
             f"{model} has no class attribute `name`, so its videos have no folder. Give one with --as NAME."
         )
     return name
+
+
+def _print_plan(
+    device: str,
+    price: float | None,
+    pairs: "Sequence[Pair]",
+    requests: "Sequence[Request]",
+    out: str,
+    seeds: tuple[int, ...],
+    shard: tuple[int, int],
+) -> None:
+    from ti2v_bench.results import results_folder
+    from ti2v_bench.runner import costs, plan_jobs
+    from ti2v_bench.runner.run import find_missing
+    from ti2v_bench.store import open_store
+
+    target = costs.local_target() if device == "here" else costs.vendor_target(device)
+    speeds = costs.read_speeds(results_folder() / "speed")
+    store = open_store(out)
+    found = []
+    for request in requests:
+        jobs = plan_jobs(request.folder, pairs, seeds)[shard[0] :: shard[1]]
+        missing = len(find_missing(store, request.folder, jobs))
+        found.append(costs.estimate(request.model, missing, request.options.batch, target, speeds))
+    workers = max(len(request.devices) for request in requests)
+    rows = costs.cost_table(found, workers, price)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo("Estimates. Weights are downloaded once; a number that is not known is shown as –.")
 
 
 def _executor(name: str) -> "Executor | None":

@@ -18,7 +18,7 @@ from ti2v_bench.runner.jobs import Failure, JobQueue, Outcome, Request, RunError
 from ti2v_bench.runner.making import Recipe, one_line
 from ti2v_bench.runner.pool import run_pool
 from ti2v_bench.runner.serial import run_serial
-from ti2v_bench.store import open_store
+from ti2v_bench.store import Store, open_store
 
 Executor = Callable[[Recipe, JobQueue], Generator[Outcome, None, None]]
 """Works a queue off with one model and yields final outcomes as they come; closing it stops its workers."""
@@ -56,8 +56,7 @@ def generate(
         name = request.folder
         jobs = plan_jobs(name, pairs, seeds)[shard[0] :: shard[1]]
         store.tidy(name)
-        finished = store.finished(name)
-        missing = [job for job in jobs if video_name(job).removeprefix(f"{name}/") not in finished]
+        missing = find_missing(store, name, jobs)
         recipe = Recipe(
             name, request.model, request.options, _plain_url(out), request.devices or (request.options.device,)
         )
@@ -71,6 +70,12 @@ def generate(
         failures += [Failure(name, end.job, end.reason, end.trace) for end in outcomes if end.status == "failed"]
         failures += [fault] if fault else []
     return RunReport(made, present, tuple(failures))
+
+
+def find_missing(store: Store, name: str, jobs: Sequence[Job]) -> list[Job]:
+    """Those of a model's jobs that have no finished video yet."""
+    finished = store.finished(name)
+    return [job for job in jobs if video_name(job).removeprefix(f"{name}/") not in finished]
 
 
 def _fitting(recipe: Recipe) -> Executor:

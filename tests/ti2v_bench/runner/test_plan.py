@@ -1,0 +1,116 @@
+"""Plans are arithmetic on measured rows; expected values are worked out by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ti2v_bench import results
+from ti2v_bench.bench import Bench
+from ti2v_bench.cli.generate import generate
+from ti2v_bench.runner import Request, costs
+from ti2v_bench.runner import generate as run
+from ti2v_bench.runner.jobs import RunError
+
+ROW = {"model": "a.b:Slow", "precision": "float16", "video_bytes": 500_000}
+ROWS = [
+    {**ROW, "batch": 1, "seconds_per_video": 36.0, "gpu_memory_gib": 20.5},
+    {**ROW, "batch": 4, "seconds_per_video": 18.0, "gpu_memory_gib": 41.0},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    table = {"device": "NVIDIA H200", "matmul_tflops": 800.0, "date": "2026-11-24", "rows": ROWS}
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "generation.json").write_text(json.dumps(table))
+    (tmp_path / "speed" / "other.json").write_text(json.dumps({"what": "another table", "rows": [{"clips": 3}]}))
+    return tmp_path / "speed"
+
+
+def test_hours_follow_from_the_measured_row_with_the_largest_batch_that_is_allowed(folder: Path) -> None:
+    speeds = costs.read_speeds(folder)
+    one = costs.estimate("a.b:Slow", 200, 1, None, speeds)
+    four = costs.estimate("a.b:Slow", 200, 8, None, speeds)
+    assert (one.gpu_hours, one.gpu_memory_gib, one.videos_bytes) == (2.0, 20.5, 100_000_000)
+    assert (four.gpu_hours, four.gpu_memory_gib) == (1.0, 41.0)
+    assert one.basis == "measured on NVIDIA H200, 2026-11-24, batch 1"
+
+
+def test_another_device_is_scaled_by_its_matrix_rate_and_says_so(folder: Path) -> None:
+    speeds = costs.read_speeds(folder)
+    here = costs.Target("NVIDIA L40S", 200.0, vendor=False)
+    cost = costs.estimate("a.b:Slow", 100, 1, here, speeds)
+    assert cost.gpu_hours == pytest.approx(1.0 * 800 / 200)
+    assert "scaled to NVIDIA L40S by measured matrix rates 800 : 200" in cost.basis
+    cost = costs.estimate("a.b:Slow", 100, 1, costs.vendor_target("A100"), speeds)
+    assert cost.gpu_hours == pytest.approx(1.0 * 989 / 312)
+    assert "by vendor's matrix peaks 989 : 312" in cost.basis
+    same = costs.estimate("a.b:Slow", 100, 1, costs.Target("NVIDIA H200", 650.0, vendor=False), speeds)
+    assert same.gpu_hours == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A10", 125),
+        ("Tesla T4", 65),
+        ("nvidia h100 80GB", 989),
+        ("Abacus", None),
+    ],
+)
+def test_devices_are_known_as_torch_names_them(name: str, rate: float | None) -> None:
+    assert costs.vendor_tflops(name) == rate
+
+
+def test_what_was_not_measured_is_not_guessed(folder: Path) -> None:
+    cost = costs.estimate("x.y:Other", 10, 1, None, costs.read_speeds(folder))
+    assert (cost.gpu_hours, cost.basis) == (None, "not measured")
+    assert costs.estimate("static", 10, 1, None, []).gpu_hours == 0
+    rows = costs.cost_table([cost], 1, 3.0)
+    assert rows[1][2:4] == ("–", "–")
+    assert "1 models are not measured and not counted" in rows[-1][-1]
+
+
+def test_the_sum_and_the_cost(folder: Path) -> None:
+    slow = costs.estimate("a.b:Slow", 200, 1, None, costs.read_speeds(folder))
+    rows = costs.cost_table([slow, slow], 4, 2.5)
+    assert rows[0][2:5] == ("GPU-hours", "cost", "hours on 4")
+    assert rows[1][2:5] == ("2.00", "5.00", "0.50")
+    assert rows[-1][:5] == ("total", "400", "4.00", "10.00", "1.00")
+
+
+def test_an_unknown_device_and_a_broken_table_are_named(folder: Path) -> None:
+    with pytest.raises(RunError, match="No rate is known of device 'Abacus'"):
+        costs.vendor_target("Abacus")
+    (folder / "bad.json").write_text('{"device": "x", "matmul_tflops": 1, "rows": [{"seconds_per_video": 2}]}')
+    with pytest.raises(RunError, match=r"bad\.json is no table of measured speeds"):
+        costs.read_speeds(folder)
+
+
+def test_the_matrix_rate_is_that_of_a_product_timed_by_hand() -> None:
+    """Oracle: a rate between a thousandth and a hundred TFLOP/s; a CPU core does 0.01 to 1."""
+    pytest.importorskip("torch")
+    assert 1e-3 < costs.matmul_tflops("cpu", side=256, seconds=0.01) < 100
+
+
+def test_plan_counts_only_what_is_missing_and_makes_nothing(
+    bench: Bench, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "results_folder", lambda: folder.parent)
+    run(bench.pairs[:2], [Request("static")], tmp_path / "out", show=False)
+    arguments = ["--bench", str(bench.root), "--model", "static", "--out", str(tmp_path / "out"), "--seed", "0"]
+    result = CliRunner().invoke(generate, [*arguments, "--seed", "1", "--plan", "H100", "--price", "2"])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[1].split()[:4] == ["static", "10", "0.00", "0.00"]
+    assert len(list((tmp_path / "out").rglob("*.mp4"))) == 2
+
+
+def test_plan_without_a_name_takes_this_machine(bench: Bench, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        generate, ["--bench", str(bench.root), "--plan", "--model", "static", "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "out").exists()
