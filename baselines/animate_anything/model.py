@@ -9,12 +9,13 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
+from baselines.adapter import Noise, compile_blocks, precision_of, settings_record
 from baselines.animate_anything.checkpoint import Spacing, load_text, load_unet, load_vae, read_spacing
 from baselines.animate_anything.network import predict
 from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_pixels, picture_pixels
 from baselines.animate_anything.settings import CARD, Settings
 from baselines.animate_anything.solver import schedule, solve, start
-from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
+from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.networks import TINY, Sizes, Source
 from baselines.modelscope.trunk import BLOCKS
 from baselines.nn.stable_vae import decode, encode_mean
@@ -92,7 +93,7 @@ class AnimateAnything:
             without, with_prompt = both(predicted)
             return guided(with_prompt, without, self.settings.guidance)
 
-        drawn = noise((first.shape[1], self.settings.frames, *first.shape[3:]))
+        drawn = noise(first.shape[1], self.settings.frames, *first.shape[3:])
         spacing = self.spacing.name if self.settings.spacing == "checkpoint" else self.settings.spacing
         plan = schedule(self.settings.steps, spacing, self.spacing.offset)
         *_, latents = solve(network, start(first.expand_as(drawn), drawn, plan.sigmas[0]), plan)
@@ -135,7 +136,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> AnimateAnything:
     tiny = options.weights == "random-tiny"
     sizes = sizes or (TINY if tiny else Sizes())
     settings = with_changes(SMALL if tiny else Settings(), options.settings)
-    source, dtype = Source(options), precision_of(options)
+    source, dtype = Source(options), precision_of(options, CARD.precision)
     unet = load_unet(source, sizes, dtype)
     vae, read_text = load_vae(source, sizes, dtype), load_text(source, sizes, dtype)
     spacing = read_spacing(source)

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
+from baselines.adapter import Noise, compile_blocks, precision_of, settings_record
 from baselines.checkpoints import State
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
 from baselines.lvdm.recipe import VOCABULARY
-from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
+from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_vae, load_vision
 from baselines.modelscope.trunk import BLOCKS, build_image_unet
@@ -65,8 +66,8 @@ class I2VGenXL:
         pictures = [Image.open(pair.image) for pair in pairs]
         pixels = torch.cat([vae_pixels(picture, settings.width, settings.height) for picture in pictures])
         grid = (4, settings.height // 8, settings.width // 8)
-        first = encode_sample(self.vae, pixels.to(device), noise(grid), self.behaviour.latent_scale)
-        start = noise((4, settings.frames, *grid[1:]))
+        first = encode_sample(self.vae, pixels.to(device), noise(*grid), self.behaviour.latent_scale)
+        start = noise(4, settings.frames, *grid[1:])
         conditions = self._conditions(pairs, pictures, first)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
@@ -138,7 +139,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
     sizes = sizes or (TINY if tiny else Sizes())
     settings = with_changes(SMALL if tiny else Settings(), options.settings)
     source = Source(options)
-    unet = load_unet(source, settings, sizes, precision_of(options))
+    unet = load_unet(source, settings, sizes, precision_of(options, CARD.precision))
     vae = load_vae(source, VAE, sizes, torch.float32)
     vision = load_vision(source, CLIP, sizes)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)

@@ -9,8 +9,9 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
+from baselines.adapter import Noise, compile_blocks, precision_of, settings_record
 from baselines.lvdm.recipe import VOCABULARY
-from baselines.modelscope.adapter import Noise, ReadText, as_frames, both, compile_blocks, precision_of, settings_record
+from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_unet, load_vae
 from baselines.modelscope.trunk import BLOCKS
 from baselines.nn.stable_vae import decode, encode_mean
@@ -54,7 +55,8 @@ class TI2VZero:
         pictures = [first_frame(Image.open(pair.image), self.settings.size) for pair in pairs]
         texts = self.read_text([*(pair.prompt for pair in pairs), ""])
         empty = texts[-1:].expand(len(pairs), -1, -1)
-        return self.animate(torch.cat(pictures).to(device), texts[:-1], empty, Noise(seeds, device))
+        noise = Noise(seeds, device)
+        return self.animate(torch.cat(pictures).to(device), texts[:-1], empty, lambda shape: noise(*shape))
 
     def animate(self, first_B3HW: Tensor, text_BLD: Tensor, empty_BLD: Tensor, draw: Draw) -> list[Frames]:
         """Videos from prepared pictures and text states; `draw` is asked for noise in the official order."""
@@ -97,7 +99,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
     sizes = sizes or (TINY if tiny else Sizes())
     settings = with_changes(SMALL if tiny else Settings(), options.settings)
     source = Source(options)
-    unet = load_unet(source, UNET, sizes, precision_of(options))
+    unet = load_unet(source, UNET, sizes, precision_of(options, CARD.precision))
     vae = load_vae(source, VAE, sizes, torch.float32)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
     if settings.compiled:

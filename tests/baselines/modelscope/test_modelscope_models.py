@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from baselines.adapter import PrecisionError
 from baselines.checkpoints import CheckpointError
-from baselines.modelscope.adapter import PrecisionError
 from baselines.modelscope.networks import TINY
 from tests.baselines.modelscope.published import repositories
 from tests.loopback_hub import LoopbackHub
