@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,10 +18,13 @@ from fastapi.responses import JSONResponse
 
 from annotation_app.database import Unavailable
 from annotation_app.guard import App, Guard, GuardSettings
+from annotation_app.live import Reporter
 from annotation_app.people import Refused
 from annotation_app.routes.files import media_routes
+from annotation_app.routes.report import report_routes
 from annotation_app.routes.trial import refusal, trial_routes
 from annotation_app.sessions import Sessions
+from annotation_app.settings import StudyError
 from annotation_app.store import Store
 from annotation_app.study import open_study
 
@@ -44,8 +50,11 @@ def build_app(store: Store, options: ServeOptions) -> App:
     secure = (options.public_url or "").startswith("https://")
     sessions = Sessions(store.keys, secure)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(trial_routes(store, sessions))
+    app.include_router(trial_routes(store, sessions, options.simulation))
     app.include_router(media_routes(store))
+
+    reporter = Reporter(store.address, store.study.name, store.study.star)
+    app.include_router(report_routes(reporter, lambda _: options.public_report))
 
     @app.get("/health")
     def health() -> JSONResponse:
@@ -64,37 +73,70 @@ def serve(database: str | Path, options: ServeOptions, ready: Callable[[], None]
     """Serve the study in `database` until interrupted; `ready` is called once the address answers.
 
     Raises:
-        StudyError: the study cannot be opened.
-        OSError: the address is taken.
+        StudyError: the study cannot be opened, or the address is taken.
     """
     store = Store(open_study(database, options.key))
     try:
-        config = uvicorn.Config(
-            build_app(store, options),
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            access_log=False,  # it would write network addresses
-            timeout_keep_alive=75,
-            server_header=False,
-            date_header=False,
-        )
-        _run(uvicorn.Server(config), ready)
+        server = _server(store, options)
+
+        async def main() -> None:
+            serving = asyncio.ensure_future(server.serve())
+            while not (server.started or serving.done()):
+                await asyncio.sleep(0.02)
+            if server.started:
+                ready()
+            await serving
+
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(main())
     finally:
         store.close()
 
 
-def _run(server: uvicorn.Server, ready: Callable[[], None]) -> None:
-    async def main() -> None:
-        serving = asyncio.ensure_future(server.serve())
-        while not (server.started or serving.done()):
-            await asyncio.sleep(0.02)
-        if server.started:
-            ready()
-        await serving
+@contextlib.contextmanager
+def serving(database: str | Path, options: ServeOptions) -> Iterator[Store]:
+    """Serve the study from a thread of this process while the context is entered; gives its store.
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    Raises:
+        StudyError: the study cannot be opened, or the address is taken.
+    """
+    store = Store(open_study(database, options.key))
+    try:
+        server = _server(store, options)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield store
+        finally:
+            server.should_exit = True
+            thread.join(10)
+    finally:
+        store.close()
+
+
+def _server(store: Store, options: ServeOptions) -> uvicorn.Server:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except OSError as error:
+            reason = error.strerror or error
+            message = f"{options.host}:{options.port} cannot be used ({reason}). Choose another with --port."
+            raise StudyError(message) from error
+    config = uvicorn.Config(
+        build_app(store, options),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,  # it would write network addresses
+        timeout_keep_alive=75,
+        server_header=False,
+        date_header=False,
+    )
+    return uvicorn.Server(config)
 
 
 def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardSettings:

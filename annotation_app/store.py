@@ -50,6 +50,8 @@ class Store:
 
     def __init__(self, opened: OpenStudy, clock: Callable[[], int] = wall_clock) -> None:
         self._database = opened.database
+        self.address = opened.database.url.render_as_string(hide_password=False)
+        """The database's URL, with its password: for processes of ours only."""
         self.keys = opened.keys
         self._clock = clock
         self._facts = opened.facts()

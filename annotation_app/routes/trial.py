@@ -1,5 +1,6 @@
 """The routes that an annotator's page talks to. Each answer carries the page's new state."""
 
+import hmac
 from dataclasses import asdict
 from typing import Annotated
 
@@ -23,6 +24,13 @@ class _Body(BaseModel):
 class Name(_Body):
     """The open door: a self-chosen name."""
 
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class Simulated(_Body):
+    """A simulated annotator comes in."""
+
+    secret: Annotated[str, Field(max_length=200)]
     name: Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -62,9 +70,19 @@ class UndoBody(_Body):
     token: Short
 
 
-def trial_routes(store: Store, sessions: Sessions) -> APIRouter:
-    """All routes below `/api`."""
+def trial_routes(store: Store, sessions: Sessions, simulation: str | None) -> APIRouter:
+    """All routes below `/api`; simulated annotators come in only with the secret `simulation`."""
     router = APIRouter(prefix="/api")
+
+    @router.post("/simulated")
+    def simulated(body: Simulated) -> Response:
+        if simulation is None or not hmac.compare_digest(body.secret.encode(), simulation.encode()):
+            raise Refused("Simulated annotators are not let in here.", "door")
+        session = Session(store.enter("simulated", body.name, simulated=True), {})
+        response = _answer(store.state(session.annotator), session)
+        sessions.set_cookie(response, session)
+        return response
+
     router.include_router(_stage_routes(store, sessions))
     router.include_router(_task_routes(store, sessions))
     return router

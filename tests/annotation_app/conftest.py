@@ -1,14 +1,15 @@
 """Small studies, a store with a clock that tests set, and a running server."""
 
+import gc
 import os
 import random
 import shutil
 import socket
 import subprocess
-import threading
-import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -281,32 +282,34 @@ class Served:
     database: Path
     port: int
     store: Store
+    stack: ExitStack
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20)
+    def client(self, **options: object) -> httpx.Client:
+        """A browser of its own, so to say: closed when the server ends."""
+        return self.stack.enter_context(httpx.Client(base_url=self.url, timeout=20, **options))  # type: ignore[arg-type]
+
+
+@contextmanager
+def gradio_leaks() -> Iterator[None]:
+    """Gradio leaves event loops and sockets open when it is imported and mounted; collect them here, unheard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 def start_server(database: Path, **options: object) -> Iterator[Served]:
-    import uvicorn
-
-    from annotation_app.server import ServeOptions, build_app
+    from annotation_app.server import ServeOptions, serving
 
     port = free_port()
-    store = Store(open_study(database))
-    app = build_app(store, replace(ServeOptions(port=port), **options))  # type: ignore[arg-type]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Served(database, port, store)
-    server.should_exit = True
-    thread.join(10)
-    store.close()
+    with ExitStack() as stack:
+        with gradio_leaks():
+            store = stack.enter_context(serving(database, replace(ServeOptions(port=port), **options)))  # type: ignore[arg-type]
+        yield Served(database, port, store, stack)
 
 
 @pytest.fixture(scope="session")
