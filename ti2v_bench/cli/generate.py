@@ -76,6 +76,8 @@ def generate(
     if name and len(models) > 1:
         raise click.UsageError(f"--as names one model, but {len(models)} are given.")
     changes = dict(_change(text) for text in settings)
+    if weights and Path(weights).exists():
+        weights = str(Path(weights).resolve())  # workers may have another working folder
     requests = []
     for model in models:
         folder = name or _folder(model)

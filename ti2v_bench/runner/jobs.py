@@ -1,5 +1,6 @@
 """What a run is asked for, what became of each job, and the queue in between. Data and bookkeeping only."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ from typing import Literal
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import ModelOptions
 from ti2v_bench.records import Job, Pair
+
+_log = logging.getLogger(__name__)
 
 
 class RunError(TI2VError):
@@ -92,6 +95,7 @@ class JobQueue:
         self._later: deque[tuple[float, Job]] = deque()
         self._working: set[Job] = set()
         self._deaths: dict[Job, int] = {}
+        self._told = False
         self._pause = pause
 
     @property
@@ -118,6 +122,11 @@ class JobQueue:
             if alone:
                 break
         self._working.update(taken)
+        if not taken and self._later and not self._told:
+            self._told = True
+            _log.warning(
+                "Another run is making the last %d videos; waiting until it is done or dead.", len(self._later)
+            )
         return taken
 
     def seconds_to_next(self) -> float:

@@ -166,7 +166,7 @@ def _refuse_mixture(model: Model, name: str, store: Store) -> None:
     import json
 
     now = identity(model.provenance())
-    for video in sorted(store.finished(name))[:1]:
+    for video in sorted(store.finished(name))[:3]:
         content = store.read(f"{name}/{video.removesuffix('.mp4')}.json")
         record = json.loads(content) if content else {}
         if record.get("origin") != "generated":
