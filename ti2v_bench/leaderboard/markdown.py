@@ -6,12 +6,16 @@ from ti2v_bench.leaderboard.records import Report
 from ti2v_bench.leaderboard.wording import (
     INTERVALS,
     MEANING,
+    PUBLISHED,
     REASON_TITLES,
     SIMULATED,
     counted,
+    flag_lines,
+    leave_out_lines,
     markdown_text,
     p_text,
     percent,
+    plain_limits,
     with_limits,
 )
 
@@ -34,8 +38,13 @@ def _lines(report: Report) -> Iterator[str]:
     yield INTERVALS
     yield from _comparisons(report)
     yield from _averages(report)
+    yield from _ranking(report)
     yield from _reasons(report)
+    yield from _agreement(report)
     yield from _checks(report)
+    yield from _without(report)
+    yield from _published(report)
+    yield from _scenarios(report)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1) -> Iterator[str]:
@@ -107,11 +116,100 @@ def _reasons(report: Report) -> Iterator[str]:
     yield "Simultaneous intervals over the four reasons are in report.json, leaderboard.csv and the figure."
 
 
+def _ranking(report: Report) -> Iterator[str]:
+    yield ""
+    yield "## Ranking"
+    yield ""
+    if not report.ranking.identifiable:
+        yield f"None: {markdown_text(report.ranking.why or '')}."
+        return
+    tie = "" if report.ranking.tie_parameter is None else f" (nu = {report.ranking.tie_parameter:.3f})"
+    yield (
+        f"{report.ranking.method}{tie}. Strength: log, with sum zero. Ranks hold for all models together at "
+        f"{percent(report.protocol.level)} %."
+    )
+    yield ""
+    rows = [
+        [markdown_text(m.model), plain_limits(m.strength), str(m.rank_low), str(m.rank_high)]
+        for m in report.ranking.models
+    ]
+    yield from table(["Model", "Strength", "best rank", "worst rank"], rows)
+
+
+def _agreement(report: Report) -> Iterator[str]:
+    found = report.agreement
+    yield ""
+    yield "## Agreement"
+    yield ""
+    yield f"- Raw agreement of two votes on one comparison: {with_limits(found.raw)} %."
+    alpha = plain_limits(found.krippendorff_alpha, 3) if found.krippendorff_alpha else f"– ({found.why})"
+    yield f"- Krippendorff's alpha (nominal, coded within each comparison): {alpha}."
+    splits = ", ".join(f"{name}: {count}" for name, count in found.splits.items())
+    yield f"- Splits of the votes on one comparison: {splits or 'none'}."
+
+
 def _checks(report: Report) -> Iterator[str]:
     yield ""
     yield "## Checks"
     yield ""
     bias = f"{with_limits(report.position_bias)} % of votes for a side (p {p_text(report.position_bias_p)})"
     yield f"- Position: the left video was chosen in {bias}."
+    for line in [*leave_out_lines(report), *flag_lines(report)]:
+        yield f"- {markdown_text(line)}"
     for note in report.protocol.notes:
         yield f"- {markdown_text(note)}."
+
+
+def _without(report: Report) -> Iterator[str]:
+    if not report.without_exclusions:
+        return
+    yield ""
+    yield "## With and without the exclusions (%)"
+    yield ""
+    kept = {(c.model, c.opponent): c for c in report.comparisons}
+    rows = []
+    for all_votes in report.without_exclusions:
+        c = kept.get((all_votes.model, all_votes.opponent))
+        with_rules = [with_limits(c.majority), with_limits(c.vote_share)] if c else ["–", "–"]
+        without = [with_limits(all_votes.majority), with_limits(all_votes.vote_share)]
+        rows.append([markdown_text(all_votes.model), markdown_text(all_votes.opponent), *with_rules, *without])
+    head = ["Model", "Opponent", "TI2V score", "Vote share", "TI2V score, all votes", "Vote share, all votes"]
+    yield from table(head, rows, 2)
+
+
+def _published(report: Report) -> Iterator[str]:
+    if not report.published:
+        return
+    yield ""
+    yield "## Beside the published TI2V scores (%)"
+    yield ""
+    yield PUBLISHED
+    yield ""
+    rows = [
+        [row.opponent, with_limits(row.published), markdown_text(row.model_here or "–"),
+         with_limits(row.here) if row.here else "–"]
+        for row in report.published
+    ]  # fmt: skip
+    yield from table(["Opponent", "published: MotiF", "here: model", "here"], rows)
+
+
+def _scenarios(report: Report) -> Iterator[str]:
+    """Only what stands out; every row is in report.json and in the page's heat map."""
+    if not report.scenarios:
+        return
+    yield ""
+    yield "## Scenarios (exploratory)"
+    yield ""
+    rows = [
+        [markdown_text(r.scenario), markdown_text(r.model), markdown_text(r.opponent), with_limits(r.vote_share),
+         p_text(r.p_value), p_text(r.q_value)]
+        for r in report.scenarios
+        if r.q_value is not None and r.q_value < 1 - report.protocol.level
+    ]  # fmt: skip
+    yield (
+        f"{len(rows)} of {len(report.scenarios)} rows differ from one half at a false-discovery rate of "
+        f"{percent(1 - report.protocol.level)} % (Benjamini-Hochberg); all rows are in report.json."
+    )
+    if rows:
+        yield ""
+        yield from table(["Scenario", "Model", "Opponent", "Vote share", "p", "q"], rows, 3)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ti2v_bench.records import Estimate
+from ti2v_bench.stats.leave_out import LeaveOneOut
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,6 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class LeaveOneOut:
-    """What happens to a share when one cluster at a time is left out."""
-
-    low: float
-    high: float
-    changes_winner: tuple[str, ...]
-    """Clusters without which the other side (or neither) leads."""
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One model against another."""
 
@@ -102,6 +93,8 @@ class Comparison:
     tie_share: float
     both_bad_share: float
     reasons: Mapping[str, Mapping[str, Estimate]]
+    leave_one_annotator_out: LeaveOneOut | None
+    leave_one_scenario_out: LeaveOneOut | None
 
 
 @dataclass(frozen=True)
@@ -133,15 +126,19 @@ class Ranking:
     identifiable: bool
     why: str | None
     method: str | None
+    """`Bradley-Terry`, with what was done about ties; begins with `penalised` where a penalty was asked for."""
+    tie_parameter: float | None
+    """Davidson's nu; None without ties or without the parameter."""
     models: tuple[RankedModel, ...]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AgreementReport:
     """How alike annotators judge the same comparison."""
 
     krippendorff_alpha: Estimate | None
     why: str | None
+    """Reason where alpha is None."""
     raw: Estimate
     splits: Mapping[str, int]
 
@@ -193,8 +190,13 @@ class PublishedRow:
     """A study's comparison beside the published one of the same opponent."""
 
     opponent: str
+    """As the paper prints it."""
     published: Estimate
+    """Majority over the paper's 320 pairs."""
+    model_here: str | None
+    """The model that met this opponent in the study; None where none did."""
     here: Estimate | None
+    """The study's majority for that model."""
 
 
 @dataclass(frozen=True)
@@ -205,5 +207,12 @@ class Report:
     protocol: Protocol
     comparisons: tuple[Comparison, ...]
     averages: tuple[Average, ...]
+    ranking: Ranking
+    agreement: AgreementReport
     position_bias: Estimate
     position_bias_p: float | None
+    scenarios: tuple[ScenarioRow, ...]
+    annotators: tuple[AnnotatorRow, ...]
+    without_exclusions: tuple[Without, ...]
+    """Every comparison as it would be had no rule excluded a vote; empty where none did."""
+    published: tuple[PublishedRow, ...]

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Sequence
 
 from ti2v_bench.leaderboard.records import Report
 from ti2v_bench.records import Estimate
@@ -15,6 +16,10 @@ MEANING = (
 INTERVALS = (
     "The interval beside the TI2V score is Wilson's over pairs and takes pairs as independent; "
     "'clustered' and the vote share's interval respect that scenarios and annotators recur."
+)
+PUBLISHED = (
+    "Published: majority over the paper's 320 pairs, counts inferred from the printed scores, Wilson. "
+    "Other annotators, other videos of the same models and perhaps other pairs: a difference is not an error."
 )
 REASON_TITLES = {
     "object_motion": "Object motion",
@@ -62,6 +67,42 @@ def counted(report: Report) -> str:
         f"Intervals: {percent(protocol.level, 4).rstrip('0').rstrip('.')} %. Seed {protocol.seed}."
         + (f" {left_out}." if left_out else "")
     )
+
+
+def leave_out_lines(report: Report) -> list[str]:
+    """Which single annotator or scenario decides a winner; plain text, names as they are."""
+    lines = []
+    for kind in ("annotator", "scenario"):
+        asked = [(c, getattr(c, f"leave_one_{kind}_out")) for c in report.comparisons]
+        asked = [(c, found) for c, found in asked if found is not None]
+        if not asked:
+            continue
+        changed = [
+            f"{c.model} against {c.opponent} ({what}: without {_few(names)})"
+            for c, found in asked
+            for what, names in (("majority", found.changes_majority), ("vote share", found.changes_vote_share))
+            if names
+        ]
+        if changed:
+            lines.append(f"Leaving out one {kind} changes who leads in: {'; '.join(changed)}.")
+        else:
+            lines.append(f"Leaving out any one {kind} changes no winner, by majority or by vote share.")
+    return lines
+
+
+def flag_lines(report: Report) -> list[str]:
+    """Annotators that invite a second look; plain text, names as they are."""
+    flagged = [f"{row.annotator} ({', '.join(row.flags)})" for row in report.annotators if row.flags]
+    if not flagged:
+        return ["No annotator is flagged."] if report.annotators else []
+    return [
+        f"{len(flagged)} of {len(report.annotators)} annotators are flagged (none is excluded for it): {_few(flagged)}."
+    ]
+
+
+def _few(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def flat(text: str) -> str:

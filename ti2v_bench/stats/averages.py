@@ -86,31 +86,34 @@ def joint_majorities(table: VoteTable, mix: Floats) -> ClusteredMeans:
     by_scenario = collapse(units * s + table.unit_scenario, majority - (total / n)[units])
     match = by_scenario.key // s
     scenario = _squares(by_scenario.key % s, match, by_scenario.total / n[match], mix)
-    judged = collapse(table.unit * a + table.annotator, _signed(table))
-    unit, annotator = judged.key // a, judged.key % a
-    change, lost = _without(table, unit, judged.n, judged.total, majority)
+    unit, annotator, change, lost = majority_changes(table)
     where, cell = units[unit], table.unit_scenario[unit] * a + annotator
     by_annotator, by_cell = (
-        _squares(*_left_out(code, where, change, lost, n, total), mix, centred=True) for code in (annotator, cell)
+        _squares(*left_out(code, where, change, lost, n, total), mix, centred=True) for code in (annotator, cell)
     )
     variance = scenario + np.maximum(by_annotator - by_cell, 0.0)
     one_kind = np.where(scenario > 0, scenario, by_annotator)
     return _means(table, mix, total / n, n, variance, one_kind)
 
 
-def _signed(table: VoteTable) -> Floats:
-    return np.select([table.outcome == MODEL, table.outcome == OPPONENT], [1.0, -1.0], 0.0)
+def majority_changes(table: VoteTable) -> tuple[Ints, Ints, Floats, Floats]:
+    """What leaving out one annotator does to each unit's majority.
 
-
-def _without(table: VoteTable, unit: Ints, votes: Floats, signed: Floats, majority: Floats) -> tuple[Floats, Floats]:
-    """Change of each unit's majority, and whether the unit is lost, without one annotator's votes on it."""
+    Returns:
+        Per (unit, annotator) that has a vote: unit, annotator, change of the unit's majority, 1 where the unit is lost
+        because nobody else judged it (its majority is then taken off whole).
+    """
+    a, majority = _size(table.annotator), unit_majorities(table)
+    signed = np.select([table.outcome == MODEL, table.outcome == OPPONENT], [1.0, -1.0], 0.0)
+    judged = collapse(table.unit * a + table.annotator, signed)
+    unit = judged.key // a
     lead = (table.outcomes[:, MODEL] - table.outcomes[:, OPPONENT]).astype(float)
-    lost = votes >= table.outcomes.sum(1)[unit]
-    after = np.where(lost, 0.0, (1 + np.sign(lead[unit] - signed)) / 2)
-    return after - majority[unit], lost.astype(float)
+    lost = judged.n >= table.outcomes.sum(1)[unit]
+    after = np.where(lost, 0.0, (1 + np.sign(lead[unit] - judged.total)) / 2)
+    return unit, judged.key % a, after - majority[unit], lost.astype(float)
 
 
-def _left_out(
+def left_out(
     code: Ints, match: Ints, change: Floats, lost: Floats, n: Floats, total: Floats
 ) -> tuple[Ints, Ints, Floats]:
     """Per (cluster, match): cluster, match, and how the match's majority share moves without the cluster."""
@@ -124,16 +127,27 @@ def _left_out(
 
 def _squares(code: Ints, match: Ints, move: Floats, mix: Floats, centred: bool = False) -> Floats:
     """Per group: variance from moves by cluster; G/(G-1) for sums of residuals, (G-1)/G and centred for a jackknife."""
-    found = np.zeros(len(mix))
-    for group, row in enumerate(mix):
-        mine = row[match] != 0
-        sums = collapse(code[mine], (row[match] * move)[mine]).total
-        clusters = len(sums)
-        if clusters >= 2 and centred:
-            found[group] = (clusters - 1) / clusters * ((sums - sums.mean()) ** 2).sum()
-        elif clusters >= 2:
-            found[group] = clusters / (clusters - 1) * (sums**2).sum()
-    return found
+    groups, size = len(mix), _size(code)
+    entry, group = _spread_over(match, mix)
+    sums = collapse(group * size + code[entry], mix[group, match[entry]] * move[entry])
+    of = sums.key // size
+    clusters = np.bincount(of, minlength=groups)
+    total = add_up(of, sums.total, groups)
+    squares = add_up(of, sums.total**2, groups)
+    few, many = np.maximum(clusters - 1, 1), np.maximum(clusters, 1)
+    if centred:
+        return np.where(clusters >= 2, (squares - total**2 / many) * few / many, 0.0)
+    return np.where(clusters >= 2, squares * many / few, 0.0)
+
+
+def _spread_over(match: Ints, mix: Floats) -> tuple[Ints, Ints]:
+    """Each entry once per group that its match belongs to: indices of entries, and of groups."""
+    of_match, groups = np.nonzero(mix.T)
+    many = np.bincount(of_match, minlength=mix.shape[1])
+    times = many[match]
+    entry = np.repeat(np.arange(len(match)), times)
+    nth = np.arange(len(entry)) - np.repeat(np.cumsum(times) - times, times)
+    return entry, groups[(np.cumsum(many) - many)[match[entry]] + nth]
 
 
 def _means(
@@ -147,7 +161,9 @@ def _means(
         seen = np.zeros((size, len(table.matches)), dtype=bool)
         seen[codes, table.match] = True
         kinds.append(np.array([int(seen[:, row].any(1).sum()) for row in present]))
-    units = np.array([len(np.unique(table.pair[row[table.match]])) for row in present])
+    pairs = np.zeros((_size(table.pair), len(table.matches)), dtype=bool)
+    pairs[table.pair, table.match] = True
+    units = np.array([int(pairs[:, row].any(1).sum()) for row in present])
     variance = np.where(np.minimum(*kinds) >= 2, variance, one_kind)
     value = np.clip(0.5 + mix @ (share - 0.5), 0.0, 1.0)
     usable = variance > 1e-12 / np.maximum(present @ n, 1)

@@ -156,3 +156,16 @@ def _centred(table: VoteTable, mean: Floats) -> ClusteredMeans:
 def _over(count: Ints, left: Ints) -> Floats:
     """Small-sample factor count / left; 0 where nothing is left to vary."""
     return np.where(left > 0, count / np.maximum(left, 1), 0.0)
+
+
+def scenario_shares(table: VoteTable) -> tuple[Ints, Ints, ClusteredMeans] | None:
+    """Vote share per match and scenario: (match, scenario) codes that occur and their means; None without scenarios.
+
+    Clusters are images (pairs without an `image_id` column) and annotators, within the scenario.
+    """
+    if table.scenarios is None:
+        return None
+    found, group = np.unique(table.match * max(len(table.scenarios), 1) + table.scenario, return_inverse=True)
+    names = ("images" if table.images is not None else "pairs", "annotators")
+    means = clustered_means(table.score, group, len(found), table.image, table.annotator, names, table.pair)
+    return found // max(len(table.scenarios), 1), found % max(len(table.scenarios), 1), means

@@ -25,7 +25,7 @@ class UnknownStar(TI2VError):  # noqa: N818 - reads as what it is
 class VoteTable:
     """Votes that enter estimates (`kind` = `main`), as codes into sorted names, so that row order leaves no trace.
 
-    All arrays have one entry per vote unless said otherwise.
+    All arrays have one entry per vote unless said otherwise; votes are sorted by match, pair, annotator and answer.
     """
 
     models: tuple[str, ...]
@@ -135,6 +135,12 @@ def tabulate(votes: pd.DataFrame, star: str | None = None) -> VoteTable:
     outcome = np.where(choice >= 2, choice, np.where(chosen == model, MODEL, OPPONENT))
     side = np.array([1, 0, -1, -1], dtype=np.int64)[choice]
     reasons = _reasons(main) if "reasons" in main else None
+    key = ((match * max(len(pairs), 1) + pair) * max(len(annotators), 1) + annotator) * 192 + outcome * 48
+    order = np.argsort(key + (side + 1) * 16 + (0 if reasons is None else reasons), kind="stable")
+    match, pair, image, scenario, annotator, outcome, side = (
+        codes[order] for codes in (match, pair, image, scenario, annotator, outcome, side)
+    )
+    reasons = None if reasons is None else reasons[order]
     return VoteTable(
         models, pairs, images, scenarios, annotators, matches, match, pair, image, scenario, annotator,
         outcome, side, reasons, centre,

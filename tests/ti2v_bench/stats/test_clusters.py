@@ -115,7 +115,8 @@ def test_fixed_bench_interval_agrees_with_a_plain_loop() -> None:
     table = tabulate(frame)
     means = fixed_bench_shares(table)
     assert means is not None
-    rows = frame.assign(y=table.score)
+    chosen = frame["left"].astype(str).where(frame["choice"] == "left", frame["right"].astype(str))
+    rows = frame.assign(y=(chosen == "A").astype(float))
     rows["e"] = rows["y"] - rows.groupby("scenario", observed=True)["y"].transform("mean")
     images, annotators = (rows.groupby(by, observed=True)["e"].sum() for by in ("image_id", "annotator"))
     cells = rows.groupby(["image_id", "annotator"], observed=True)["e"].sum()
