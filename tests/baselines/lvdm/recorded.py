@@ -1,5 +1,6 @@
 """Networks and settings as recorded fixtures describe them."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ def unet_settings(fixture: Parity) -> UNetSettings:
     )
 
 
+@cache
 def recorded_unet(fixture: Parity) -> UNet:
-    """That network with its recorded weights, float32."""
+    """That network with its recorded weights, float32; made once, so leave it as it is."""
     settings = unet_settings(fixture)
     return build(lambda: UNet(settings), fixture.group("weights"), expected=FILE, dtype=torch.float32)

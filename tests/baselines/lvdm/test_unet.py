@@ -59,9 +59,13 @@ def test_network_gives_the_official_outputs(fixture: Parity) -> None:
 def test_every_recorded_inner_output_is_met(fixture: Parity) -> None:
     net, inputs, expected = recorded_unet(fixture), fixture.group("inputs"), fixture.group("expected.mid")
     seen: dict[str, Tensor] = {}
-    for name in expected:
+    hooks = [
         net.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+        for name in expected
+    ]
     net(inputs["x"], inputs["timesteps"], inputs["context"], _frame_rate(fixture))
+    for hook in hooks:
+        hook.remove()
     for name, value in expected.items():
         # The official temporal transformer keeps clips apart: (B, C, F, H, W) for our (B F, C, H, W).
         flat = value.transpose(1, 2).flatten(0, 1) if value.ndim == 5 else value

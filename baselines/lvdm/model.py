@@ -1,0 +1,172 @@
+"""Image-to-video models of the family: a recipe and its networks, behind the runner's protocols."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from baselines.lvdm.autoencoder import decode, encode
+from baselines.lvdm.fast import compile_blocks
+from baselines.lvdm.pictures import for_clip, load_picture, to_frames
+from baselines.lvdm.recipe import Recipe, tiny
+from baselines.lvdm.sampler import Steps, denoise, sampling_steps, training_alphas
+from baselines.lvdm.weights import Parts, load_parts
+from baselines.precision import weight_dtype
+from baselines.sampling.analytic_init import analytic_init
+from baselines.sampling.guidance import guided, guided_by_two, rescaled
+from baselines.sampling.schedules import timesteps
+from baselines.settings import SettingsError
+from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.records import Pair
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What every network call of a batch of B pairs is given, for each of its G guidance branches in turn."""
+
+    context: Tensor
+    """(G B, tokens, D): text and image, then the branches without."""
+    latent: Tensor | None
+    """The pictures' latents for every frame, (B, 4, F, h, w), where the network takes them."""
+    fps: Tensor
+    """(G B,) int64."""
+
+
+class LVDM:
+    """VideoCrafter, DynamiCrafter and Cond-leak as the runner sees them."""
+
+    def __init__(self, recipe: Recipe, parts: Parts, batch: int = 1) -> None:
+        self.name, self.fps, self.batch = recipe.name, recipe.fps, batch
+        self.recipe, self.parts = recipe, parts
+        weight = parts.unet.out[2].weight
+        assert isinstance(weight, Tensor)
+        self.device, self.dtype = weight.device, weight.dtype
+        self._steps = _steps(recipe)
+        if recipe.compiled:
+            compile_blocks(parts.unet)
+
+    def generate(self, pair: Pair, seed: int) -> Frames:
+        """(F, H, W, 3) uint8; the same for the same pair and seed on the same machine."""
+        return self.generate_batch([pair], [seed])[0]
+
+    @torch.inference_mode()
+    def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
+        """One entry of frames per pair, each with its own random numbers."""
+        recipe = self.recipe
+        pictures = torch.stack(
+            [load_picture(pair.image, recipe.picture, recipe.height, recipe.width) for pair in pairs]
+        )
+        conditions = self.conditions([pair.prompt for pair in pairs], pictures, seeds)
+        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        latents = denoise(
+            recipe.network.diffusion,
+            self._steps,
+            self._initial(generators),
+            lambda x, step: self.predict(x, step, conditions),
+            lambda: self._normal(generators),
+        )
+        return [self._decoded(latent) for latent in latents]
+
+    def conditions(self, prompts: Sequence[str], pictures: Tensor, seeds: Sequence[int]) -> Conditions:
+        """Everything that does not change from step to step.
+
+        Args:
+            prompts: one text per pair.
+            pictures: (B, 3, H, W) float32 in [-1, 1].
+            seeds: one per pair, for the noise of the pictures' latents.
+        """
+        pictures = pictures.to(self.device)
+        text = self.parts.text(self.parts.tokenizer([*prompts, ""]).to(self.device))
+        # Published: without an image means a mid-grey picture, not an embedding of zeros.
+        shown = for_clip(torch.cat([pictures, torch.zeros_like(pictures[:1])]))
+        image = self.parts.resampler(self.parts.image(shown.to(self.dtype)))
+        count = len(prompts)
+        no_text, no_image = text[-1:].expand(count, -1, -1), image[-1:].expand(count, -1, -1)
+        branches = [torch.cat([text[:-1], image[:-1]], 1), torch.cat([no_text, no_image], 1)]
+        if self.recipe.image_guidance is not None:
+            branches.append(torch.cat([no_text, image[:-1]], 1))
+        context = torch.cat(branches)
+        fps = torch.full((len(context),), self.recipe.embedded_fps, device=self.device)
+        latent = self._picture_latent(pictures, seeds) if self.recipe.condition_concatenated else None
+        return Conditions(context, latent, fps)
+
+    def predict(self, x: Tensor, step: int, conditions: Conditions) -> Tensor:
+        """Guided network output at a training step, (B, 4, F, h, w), in the network's precision as published."""
+        branches = len(conditions.context) // len(x)
+        inputs = x.to(self.dtype)
+        if conditions.latent is not None:
+            # Published: the picture's latent is the same in every branch, also in those without an image.
+            inputs = torch.cat([inputs, conditions.latent], 1)
+        steps = torch.full((len(conditions.context),), step, device=self.device)
+        out = self.parts.unet(inputs.repeat(branches, 1, 1, 1, 1), steps, conditions.context, conditions.fps)
+        return combined(self.recipe, list(out.chunk(branches)))
+
+    def provenance(self) -> Mapping[str, object]:
+        """Settings, weights, precision and device, JSON-ready."""
+        return {
+            "settings": dataclasses.asdict(self.recipe),
+            "weights": list(self.parts.records),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+        }
+
+    def _picture_latent(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The latent of each picture, repeated over its frames: (B, 4, F, h, w)."""
+        settings = self.recipe.network.autoencoder
+        shape = [side // settings.downsampling for side in pictures.shape[-2:]]
+        # Published: this noise is drawn on the CPU, unlike all other.
+        drawn = [
+            torch.randn(1, settings.latent_channels, *shape, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
+        noise = torch.cat(drawn).to(self.device, self.dtype)
+        latent = encode(self.parts.autoencoder, pictures.to(self.dtype), noise, settings.scale_factor)
+        return latent.unsqueeze(2).expand(-1, -1, self.recipe.frames, -1, -1)
+
+    def _latent_shape(self) -> tuple[int, ...]:
+        recipe, cell = self.recipe, self.recipe.network.autoencoder.downsampling
+        return (1, recipe.network.unet.out_channels, recipe.frames, recipe.height // cell, recipe.width // cell)
+
+    def _normal(self, generators: Sequence[torch.Generator]) -> Tensor:
+        shape = self._latent_shape()
+        return torch.cat([torch.randn(shape, generator=each, device=self.device) for each in generators])
+
+    def _initial(self, generators: Sequence[torch.Generator]) -> Tensor:
+        noise, known = self._normal(generators), self.parts.initial_noise
+        if known is None:
+            return noise
+        alpha = training_alphas(self.recipe.network.diffusion).float()[self.recipe.initial_step - 1].to(self.device)
+        return analytic_init(known.mean, known.variance, alpha, noise)
+
+    def _decoded(self, latent: Tensor) -> Frames:
+        """(4, F, h, w) to frames, one at a time as published."""
+        scale = self.recipe.network.autoencoder.scale_factor
+        return to_frames(decode(self.parts.autoencoder, latent.transpose(0, 1), scale))
+
+
+def combined(recipe: Recipe, branches: Sequence[Tensor]) -> Tensor:
+    """One prediction from those of the branches: both conditions, none and, for two weights, the image alone."""
+    both, none, *image = branches
+    if image and recipe.image_guidance is not None:
+        out = guided_by_two(both, image[0], none, recipe.guidance, recipe.image_guidance)
+    else:
+        out = guided(both, none, recipe.guidance)
+    return rescaled(out, both, recipe.guidance_rescale) if recipe.guidance_rescale > 0 else out
+
+
+def _steps(recipe: Recipe) -> Steps:
+    try:
+        chosen = timesteps(recipe.spacing, recipe.steps, recipe.last_step)
+    except ValueError as error:
+        raise SettingsError(f"{recipe.name} cannot sample so: {error}.") from error
+    return sampling_steps(recipe.network.diffusion, chosen, recipe.eta)
+
+
+def build_lvdm(recipe: Recipe, options: ModelOptions) -> LVDM:
+    """The model of a recipe with the weights, device and precision that a user chose."""
+    if options.weights == "random-tiny":
+        recipe = tiny(recipe)
+    device = torch.device(options.device)
+    dtype = weight_dtype(options.precision, recipe.precision, device)
+    return LVDM(recipe, load_parts(recipe, options.weights, dtype, device), options.batch)
