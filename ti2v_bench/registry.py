@@ -32,6 +32,9 @@ MODELS: dict[str, Entry] = {
     "cinemo": Entry("baselines.cinemo.model:build", "baselines.cinemo.settings:CARD"),
     "consisti2v": Entry("baselines.consisti2v.model:build", "baselines.consisti2v.settings:CARD"),
     "seine": Entry("baselines.seine.model:build", "baselines.seine.settings:CARD"),
+    "videocrafter": Entry("baselines.videocrafter.model:build", "baselines.videocrafter.settings:CARD"),
+    "dynamicrafter": Entry("baselines.dynamicrafter.model:build", "baselines.dynamicrafter.settings:CARD"),
+    "cond_leak": Entry("baselines.cond_leak.model:build", "baselines.cond_leak.settings:CARD"),
 }
 
 

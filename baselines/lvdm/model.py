@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from baselines.lvdm.autoencoder import decode, encode
-from baselines.lvdm.fast import compile_blocks
+from baselines.adapter import channels_last, compile_blocks, precision_of
+from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
+from baselines.lvdm.blocks import ResBlock
 from baselines.lvdm.pictures import for_clip, load_picture, to_frames
 from baselines.lvdm.recipe import Recipe, tiny
 from baselines.lvdm.sampler import Steps, denoise, sampling_steps, training_alphas
 from baselines.lvdm.weights import Parts, load_parts
-from baselines.precision import weight_dtype
+from baselines.nn.stable_vae import decode, encode_sample
 from baselines.sampling.analytic_init import analytic_init
 from baselines.sampling.guidance import guided, guided_by_two, rescaled
 from baselines.sampling.schedules import timesteps
 from baselines.settings import SettingsError
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
+
+REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer)
+"""Blocks of the network that are worth compiling each by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +48,8 @@ class LVDM:
         self.device, self.dtype = weight.device, weight.dtype
         self._steps = _steps(recipe)
         if recipe.compiled:
-            compile_blocks(parts.unet)
+            channels_last(parts.unet)
+            compile_blocks(parts.unet, REPEATED)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(F, H, W, 3) uint8; the same for the same pair and seed on the same machine."""
@@ -77,10 +82,10 @@ class LVDM:
             seeds: one per pair, for the noise of the pictures' latents.
         """
         pictures = pictures.to(self.device)
-        text = self.parts.text(self.parts.tokenizer([*prompts, ""]).to(self.device))
+        text = self.parts.text(self.parts.tokenizer([*prompts, ""]).to(self.device)).last_hidden_state
         # Published: without an image means a mid-grey picture, not an embedding of zeros.
         shown = for_clip(torch.cat([pictures, torch.zeros_like(pictures[:1])]))
-        image = self.parts.resampler(self.parts.image(shown.to(self.dtype)))
+        image = self.parts.resampler(self.parts.image(shown.to(self.dtype)).last_hidden_state)
         count = len(prompts)
         no_text, no_image = text[-1:].expand(count, -1, -1), image[-1:].expand(count, -1, -1)
         branches = [torch.cat([text[:-1], image[:-1]], 1), torch.cat([no_text, no_image], 1)]
@@ -106,30 +111,23 @@ class LVDM:
         """Settings, weights, precision and device, JSON-ready."""
         return {
             "settings": dataclasses.asdict(self.recipe),
-            "weights": list(self.parts.records),
+            "weights": self.parts.record,
             "precision": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
         }
 
     def _picture_latent(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
         """The latent of each picture, repeated over its frames: (B, 4, F, h, w)."""
-        settings = self.recipe.network.autoencoder
-        shape = [side // settings.downsampling for side in pictures.shape[-2:]]
+        _, channels, frames, height, width = self.recipe.latent_shape
         # Published: this noise is drawn on the CPU, unlike all other.
         drawn = [
-            torch.randn(1, settings.latent_channels, *shape, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
+            torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed)) for seed in seeds
         ]
-        noise = torch.cat(drawn).to(self.device, self.dtype)
-        latent = encode(self.parts.autoencoder, pictures.to(self.dtype), noise, settings.scale_factor)
-        return latent.unsqueeze(2).expand(-1, -1, self.recipe.frames, -1, -1)
-
-    def _latent_shape(self) -> tuple[int, ...]:
-        recipe, cell = self.recipe, self.recipe.network.autoencoder.downsampling
-        return (1, recipe.network.unet.out_channels, recipe.frames, recipe.height // cell, recipe.width // cell)
+        latent = encode_sample(self.parts.autoencoder, pictures, torch.cat(drawn).to(self.device))
+        return latent.unsqueeze(2).expand(-1, -1, frames, -1, -1)
 
     def _normal(self, generators: Sequence[torch.Generator]) -> Tensor:
-        shape = self._latent_shape()
+        shape = self.recipe.latent_shape
         return torch.cat([torch.randn(shape, generator=each, device=self.device) for each in generators])
 
     def _initial(self, generators: Sequence[torch.Generator]) -> Tensor:
@@ -141,8 +139,7 @@ class LVDM:
 
     def _decoded(self, latent: Tensor) -> Frames:
         """(4, F, h, w) to frames, one at a time as published."""
-        scale = self.recipe.network.autoencoder.scale_factor
-        return to_frames(decode(self.parts.autoencoder, latent.transpose(0, 1), scale))
+        return to_frames(decode(self.parts.autoencoder, latent.transpose(0, 1), at_once=1))
 
 
 def combined(recipe: Recipe, branches: Sequence[Tensor]) -> Tensor:
@@ -167,6 +164,5 @@ def build_lvdm(recipe: Recipe, options: ModelOptions) -> LVDM:
     """The model of a recipe with the weights, device and precision that a user chose."""
     if options.weights == "random-tiny":
         recipe = tiny(recipe)
-    device = torch.device(options.device)
-    dtype = weight_dtype(options.precision, recipe.precision, device)
-    return LVDM(recipe, load_parts(recipe, options.weights, dtype, device), options.batch)
+    dtype = precision_of(options, recipe.precision)
+    return LVDM(recipe, load_parts(recipe, options.weights, dtype, options.device), options.batch)

@@ -59,6 +59,12 @@ class Recipe:
     """Compile the repeated blocks of the network on first use; same mathematics, other rounding."""
 
     @property
+    def latent_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape of one video's latent, (1, C, F, h, w)."""
+        cell = self.network.autoencoder.downsampling
+        return 1, self.network.unet.out_channels, self.frames, self.height // cell, self.width // cell
+
+    @property
     def condition_concatenated(self) -> bool:
         """Whether the picture's latent joins the network's input."""
         return self.network.unet.in_channels > self.network.unet.out_channels
@@ -72,12 +78,12 @@ def tiny(recipe: Recipe) -> Recipe:
         num_head_channels=32, context_dim=32,
     )  # fmt: skip
     text = TextEncoderSettings(width=32, layers=2, heads=2)
-    image = ImageEncoderSettings(patch_size=56, width=32, layers=1, heads=2, embed_dim=32, leftover_text=text)
+    image = ImageEncoderSettings(patch=56, width=32, layers=1, heads=2, projected=32)
     resampler = ResamplerSettings(
         dim=32, depth=1, dim_head=16, heads=2, embedding_dim=32, output_dim=32,
         num_queries=network.resampler.num_queries if network.resampler else 0,
     )  # fmt: skip
-    autoencoder = AutoencoderSettings(channels=32, channel_mult=(1, 1, 1, 1), num_res_blocks=1)
+    autoencoder = AutoencoderSettings(widths=(32, 32, 32, 32), layers=1)
     small = replace(
         network, unet=unet, text=text, autoencoder=autoencoder,
         image=image if network.image else None, resampler=resampler if network.resampler else None,

@@ -38,41 +38,35 @@ class UNetSettings:
 class AutoencoderSettings:
     """The Stable Diffusion autoencoder (first_stage_config of all configs)."""
 
-    channels: int = 128
-    channel_mult: tuple[int, ...] = (1, 2, 4, 4)
-    num_res_blocks: int = 2
+    widths: tuple[int, ...] = (128, 256, 512, 512)
+    layers: int = 2
     latent_channels: int = 4
-    scale_factor: float = 0.18215
 
     @property
     def downsampling(self) -> int:
         """Pixels per latent cell along an edge."""
-        return 1 << (len(self.channel_mult) - 1)
+        return 1 << (len(self.widths) - 1)
 
 
 @dataclass(frozen=True)
 class TextEncoderSettings:
-    """OpenCLIP ViT-H/14, text tower."""
+    """OpenCLIP ViT-H/14, text tower (cond_stage_config)."""
 
-    vocab_size: int = 49408
     width: int = 1024
-    layers: int = 24
     heads: int = 16
-    context_length: int = 77
+    layers: int = 24
 
 
 @dataclass(frozen=True)
 class ImageEncoderSettings:
-    """OpenCLIP ViT-H/14, vision tower."""
+    """OpenCLIP ViT-H/14, vision tower (img_cond_stage_config)."""
 
-    image_size: int = 224
-    patch_size: int = 14
     width: int = 1280
-    layers: int = 32
     heads: int = 16
-    leftover_text: TextEncoderSettings | None = TextEncoderSettings()
-    """Text side of the same CLIP whose unused embedding and norms lie in the published files beside it."""
-    embed_dim: int = 1024
+    layers: int = 32
+    patch: int = 14
+    projected: int = 1024
+    """Width of the embedding that the published file has a matrix for; nothing here is projected."""
 
 
 @dataclass(frozen=True)

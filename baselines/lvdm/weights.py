@@ -1,13 +1,14 @@
 """The networks of one published checkpoint, from its file or with random weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPVisionModelWithProjection
 
 from baselines.checkpoints import (
     CheckpointError,
@@ -22,25 +23,33 @@ from baselines.checkpoints import (
     renamed,
     weight_record,
 )
-from baselines.lvdm.autoencoder import autoencoder, diffusers_keys
-from baselines.lvdm.openclip import (
-    UNUSED_BESIDE_IMAGE,
-    UNUSED_IMAGE_KEYS,
-    ImageEncoder,
-    TextEncoder,
-    unused_text_keys,
-)
 from baselines.lvdm.recipe import VOCABULARY, Recipe
 from baselines.lvdm.resampler import Resampler
 from baselines.lvdm.settings import NetworkSettings
 from baselines.lvdm.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer
 from baselines.lvdm.unet import UNet
+from baselines.nn.openclip import (
+    TextShape,
+    VisionShape,
+    build_text,
+    build_vision,
+    text_from_openclip,
+    vision_from_openclip,
+)
+from baselines.nn.stable_vae import VaeShape, build_vae, from_compvis
 from ti2v_bench.model import WeightFile
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
 UNET, AUTOENCODER, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
-IMAGE, BESIDE_IMAGE, RESAMPLER = "embedder.model.visual.", "embedder.model.", "image_proj_model."
+IMAGE, RESAMPLER = "embedder.model.", "image_proj_model."
+"""Prefixes of the published files."""
+TEXT_LEFTOVERS = ("text_projection", "logit_scale")
+"""Keys of CLIP's text side that no output depends on; its last block is another."""
+IMAGE_LEFTOVERS = (
+    "token_embedding.weight", "positional_embedding", "ln_final.weight", "ln_final.bias", *TEXT_LEFTOVERS,
+)  # fmt: skip
+"""Keys of the text side that lie beside the vision tower in the published files."""
 SCHEDULE = (
     "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
     "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
@@ -60,21 +69,48 @@ class InitialNoise:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """How each part of a checkpoint is made, without weights."""
+
+    unet: Callable[[], UNet]
+    autoencoder: Callable[[], AutoencoderKL]
+    text: Callable[[], CLIPTextModel]
+    image: Callable[[], CLIPVisionModelWithProjection]
+    resampler: Callable[[], Resampler]
+
+
+@dataclass(frozen=True)
 class Parts:
     """Everything that an image-to-video model of the family computes with."""
 
     unet: UNet
     autoencoder: AutoencoderKL
-    text: TextEncoder
-    image: ImageEncoder
+    text: CLIPTextModel
+    image: CLIPVisionModelWithProjection
     resampler: Resampler
     tokenizer: Tokenizer
     initial_noise: InitialNoise | None
-    records: tuple[Mapping[str, object], ...]
-    """What a sidecar says of the weights."""
+    record: object
+    """What a sidecar says of the weights, JSON-ready."""
 
 
-def load_parts(recipe: Recipe, weights: str | None, dtype: torch.dtype, device: torch.device, seed: int = 0) -> Parts:
+def networks(settings: NetworkSettings) -> Networks:
+    """The parts of an image-to-video checkpoint."""
+    image, resampler = settings.image, settings.resampler
+    assert image is not None
+    assert resampler is not None
+    return Networks(
+        unet=lambda: UNet(settings.unet),
+        autoencoder=lambda: build_vae(VaeShape(settings.autoencoder.widths, settings.autoencoder.layers)),
+        text=lambda: build_text(_text_shape(settings)),
+        image=lambda: build_vision(
+            VisionShape(image.width, image.heads, image.layers, image.patch, projected=image.projected)
+        ),
+        resampler=lambda: Resampler(resampler),
+    )
+
+
+def load_parts(recipe: Recipe, weights: str | None, dtype: torch.dtype, device: str) -> Parts:
     """The networks with the weights that `ModelOptions.weights` asks for.
 
     Args:
@@ -82,57 +118,71 @@ def load_parts(recipe: Recipe, weights: str | None, dtype: torch.dtype, device: 
         weights: None for the published files, a file or folder, `random-tiny` or `random-full`.
         dtype: of all weights.
         device: where they live.
-        seed: of random weights.
 
     Raises:
         CheckpointError: a file is absent or not the expected one.
     """
     if is_random(weights):
-        return _random_parts(recipe, str(weights), dtype, device, seed)
+        return _random_parts(recipe, str(weights), dtype, device)
     path = fetch(recipe.weights, weights)
-    state = read_state(path)
-    _require_known(state, recipe.weights)
+    states = published_states(read_state(path), recipe.network, recipe.weights)
     # A single file given by hand is the checkpoint; the small files beside it still come from the Hub.
     folder = weights if weights is not None and Path(weights).is_dir() else None
     vocabulary = fetch(VOCABULARY, folder)
     noise, noise_record = _initial_noise(recipe, folder, device)
-    records = (weight_record(recipe.weights, path), weight_record(VOCABULARY, vocabulary), *noise_record)
+    made = networks(recipe.network)
 
-    def part(factory: Callable[[], _Module], found: State, unused: tuple[str, ...] = ()) -> _Module:
-        return build(factory, found, expected=recipe.weights, dtype=dtype, device=device, unused=unused)
+    def part(factory: Callable[[], _Module], name: str) -> _Module:
+        return build(factory, states[name], expected=recipe.weights, dtype=dtype, device=device)
 
-    network = recipe.network
-    assert network.image is not None
-    assert network.resampler is not None
-    image, resampler = network.image, network.resampler
     return Parts(
-        unet=part(lambda: UNet(network.unet), unet_state(state)),
-        autoencoder=part(lambda: autoencoder(network.autoencoder), autoencoder_state(state, network)),
-        text=part(lambda: TextEncoder(network.text), below(state, TEXT), unused_text_keys(network.text)),
-        image=part(lambda: ImageEncoder(image), below(state, IMAGE), UNUSED_IMAGE_KEYS),
-        resampler=part(lambda: Resampler(resampler), below(state, RESAMPLER)),
+        unet=part(made.unet, "unet"),
+        autoencoder=part(made.autoencoder, "autoencoder"),
+        text=part(made.text, "text"),
+        image=part(made.image, "image"),
+        resampler=part(made.resampler, "resampler"),
         tokenizer=load_tokenizer(vocabulary),
         initial_noise=noise,
-        records=records,
+        record=[weight_record(recipe.weights, path), weight_record(VOCABULARY, vocabulary), *noise_record],
     )
 
 
-def unet_state(state: State) -> dict[str, Tensor]:
-    """The network's part of a whole checkpoint. Published: DynamiCrafter 256 calls the frame stride's layers
-    `framestride_embed`, which its loader renames."""
-    return renamed(below(state, UNET), [(r"^framestride_embed\.", "fps_embedding.")])
+def published_states(state: State, settings: NetworkSettings, expected: WeightFile) -> dict[str, dict[str, Tensor]]:
+    """A whole checkpoint cut into the parts of `Networks`, keys as these name them.
+
+    Published: DynamiCrafter 256 calls the frame stride's layers `framestride_embed`, which its loader renames.
+
+    Raises:
+        CheckpointError: a key belongs to no part, and is none of the known leftovers.
+    """
+    text = below(state, TEXT)
+    _require_known(state, text, settings, expected)
+    shape = VaeShape(settings.autoencoder.widths, settings.autoencoder.layers)
+    return {
+        "unet": renamed(below(state, UNET), [(r"^framestride_embed\.", "fps_embedding.")]),
+        "autoencoder": from_compvis(below(state, AUTOENCODER), shape),
+        "text": text_from_openclip(text, _text_shape(settings)),
+        "image": vision_from_openclip(below(state, IMAGE)),
+        "resampler": below(state, RESAMPLER),
+    }
 
 
-def autoencoder_state(state: State, network: NetworkSettings) -> dict[str, Tensor]:
-    """The autoencoder's part of a whole checkpoint, under diffusers' names."""
-    return diffusers_keys(below(state, AUTOENCODER), len(network.autoencoder.channel_mult))
+def _text_shape(settings: NetworkSettings) -> TextShape:
+    return TextShape(settings.text.width, settings.text.heads, settings.text.layers)
 
 
-def _require_known(state: State, expected: WeightFile) -> None:
-    """What lies outside the networks must be the schedule's buffers and CLIP's unused text side."""
-    beside = {BESIDE_IMAGE + key for key in UNUSED_BESIDE_IMAGE} | set(SCHEDULE)
-    prefixes = (UNET, AUTOENCODER, TEXT, IMAGE, RESAMPLER)
-    extra = [key for key in state if key not in beside and not key.startswith(prefixes)]
+def _require_known(state: State, text: State, settings: NetworkSettings, expected: WeightFile) -> None:
+    unused = f"transformer.resblocks.{settings.text.layers - 1}."
+    leftovers = {*SCHEDULE, *(TEXT + key for key in TEXT_LEFTOVERS), *(IMAGE + key for key in IMAGE_LEFTOVERS)}
+    used = (UNET, AUTOENCODER, IMAGE + "visual.", RESAMPLER, TEXT + unused)
+    shape = _text_shape(settings)
+    extra = [
+        key
+        for key in state
+        if key not in leftovers
+        and not key.startswith(used)
+        and not text_from_openclip({key.removeprefix(TEXT): text.get(key.removeprefix(TEXT), state[key])}, shape)
+    ]
     if extra:
         raise CheckpointError(
             f"The weights have {len(extra)} keys the model lacks (first: {extra[0]}). Expected {describe(expected)}."
@@ -140,7 +190,7 @@ def _require_known(state: State, expected: WeightFile) -> None:
 
 
 def _initial_noise(
-    recipe: Recipe, folder: str | None, device: torch.device
+    recipe: Recipe, folder: str | None, device: str
 ) -> tuple[InitialNoise | None, list[dict[str, object]]]:
     file = recipe.initial_noise
     if file is None:
@@ -154,25 +204,20 @@ def _initial_noise(
     return InitialNoise(mean, variance), [weight_record(file, path)]
 
 
-def _random_parts(recipe: Recipe, kind: str, dtype: torch.dtype, device: torch.device, seed: int) -> Parts:
-    network = recipe.network
-    assert network.image is not None
-    assert network.resampler is not None
-    image, resampler = network.image, network.resampler
+def _random_parts(recipe: Recipe, kind: str, dtype: torch.dtype, device: str) -> Parts:
+    made = networks(recipe.network)
 
     def part(factory: Callable[[], _Module]) -> _Module:
-        return build(factory, random_state(factory, seed, dtype, device), expected=recipe.weights, device=device)
+        return build(factory, random_state(factory, 0, dtype, device), expected=recipe.weights, device=device)
 
-    cell = network.autoencoder.downsampling
-    size = (1, network.unet.out_channels, recipe.frames, recipe.height // cell, recipe.width // cell)
-    noise = InitialNoise(torch.zeros(size, device=device), torch.ones((), device=device))
+    noise = InitialNoise(torch.zeros(recipe.latent_shape, device=device), torch.ones((), device=device))
     return Parts(
-        unet=part(lambda: UNet(network.unet)),
-        autoencoder=part(lambda: autoencoder(network.autoencoder)),
-        text=part(lambda: TextEncoder(network.text)),
-        image=part(lambda: ImageEncoder(image)),
-        resampler=part(lambda: Resampler(resampler)),
+        unet=part(made.unet),
+        autoencoder=part(made.autoencoder),
+        text=part(made.text),
+        image=part(made.image),
+        resampler=part(made.resampler),
         tokenizer=byte_tokenizer(),
         initial_noise=noise if recipe.initial_noise else None,
-        records=({"random": kind, "seed": seed},),
+        record=kind,
     )

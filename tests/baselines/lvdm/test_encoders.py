@@ -2,32 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from baselines.checkpoints import below, build, without_storage
-from baselines.lvdm.autoencoder import autoencoder, decode, diffusers_keys, encode
-from baselines.lvdm.openclip import (
-    UNUSED_BESIDE_IMAGE,
-    UNUSED_IMAGE_KEYS,
-    ImageEncoder,
-    TextEncoder,
-    unused_text_keys,
-)
+from baselines.checkpoints import CheckpointError, build, without_storage
+from baselines.lvdm.networks import DYNAMICRAFTER_256, DYNAMICRAFTER_512, DYNAMICRAFTER_1024, VIDEOCRAFTER1
 from baselines.lvdm.pictures import fitted, for_clip, load_picture, to_frames
 from baselines.lvdm.recipe import Picture
 from baselines.lvdm.resampler import Resampler
-from baselines.lvdm.settings import (
-    AutoencoderSettings,
-    ImageEncoderSettings,
-    ResamplerSettings,
-    TextEncoderSettings,
-)
+from baselines.lvdm.settings import ResamplerSettings
+from baselines.lvdm.weights import networks, published_states
+from baselines.nn.openclip import VisionShape, build_vision, vision_from_openclip
 from tests.baselines.lvdm.recorded import FILE
 from tests.parity import Parity
 
@@ -37,60 +26,6 @@ LOADERS: dict[str, Picture] = {
     "dynamicrafter": "crop_or_pad",
     "cond_leak_dc": "stretch_antialiased",
 }
-
-
-def _vae_settings(fixture: Parity) -> AutoencoderSettings:
-    config = fixture.info["config"]["ddconfig"]
-    return AutoencoderSettings(config["ch"], tuple(config["ch_mult"]), config["num_res_blocks"], config["z_channels"])
-
-
-@pytest.mark.parity("lvdm_vae_*")
-def test_autoencoder_equals_the_official_one(fixture: Parity) -> None:
-    settings, inputs, expected = _vae_settings(fixture), fixture.group("inputs"), fixture.group("expected")
-    scale = fixture.info["config"]["scale_factor"]
-    state = diffusers_keys(fixture.group("weights"), len(settings.channel_mult))
-    network = build(lambda: autoencoder(settings), state, expected=FILE)
-    moments = network.encode(inputs["image"]).latent_dist.parameters
-    assert (moments - expected["moments"]).abs().max() <= 1e-5
-    latent = encode(network, inputs["image"], inputs["posterior_noise"], scale)
-    assert (latent - expected["latent"]).abs().max() <= 1e-5
-    for at_once in (1, len(latent)):
-        pictures = decode(network, expected["latent"], scale, at_once)
-        assert (pictures - expected["decoded"]).abs().max() <= 1e-5
-
-
-def _text_settings(fixture: Parity) -> TextEncoderSettings:
-    config = fixture.info["config"]["text_cfg"]
-    return TextEncoderSettings(
-        config["vocab_size"], config["width"], config["layers"], config["heads"], config["context_length"]
-    )
-
-
-@pytest.mark.parity("lvdm_openclip_*")
-def test_text_tower_equals_open_clip(fixture: Parity) -> None:
-    settings = _text_settings(fixture)
-    state = {key: value for key, value in fixture.group("weights").items() if not key.startswith("visual.")}
-    network = build(lambda: TextEncoder(settings), state, expected=FILE, unused=unused_text_keys(settings))
-    found = network(fixture.group("inputs")["tokens"])
-    assert (found - fixture.group("expected")["text_penultimate"]).abs().max() <= 1e-5
-
-
-@pytest.mark.parity("lvdm_openclip_*")
-def test_vision_tower_and_its_preprocessing_equal_open_clip(fixture: Parity) -> None:
-    config, expected = fixture.info["config"]["vision_cfg"], fixture.group("expected")
-    settings = ImageEncoderSettings(
-        config["image_size"], config["patch_size"], config["width"], config["layers"],
-        config["width"] // config["head_width"],
-    )  # fmt: skip
-    state = below(fixture.group("weights"), "visual.")
-    network = build(lambda: ImageEncoder(settings), state, expected=FILE, unused=UNUSED_IMAGE_KEYS)
-    picture = fixture.group("inputs")["image"]
-    shown = for_clip(picture)
-    assert (shown - expected["image_preprocessed"]).abs().max() <= 1e-3  # stored in half precision, values up to 2
-    assert (network(shown) - expected["image_tokens"]).abs().max() <= 1e-5
-    if "image_tokens_of_zero_image" in expected:  # the unconditional picture is mid-grey, not a zero embedding
-        grey = network(for_clip(torch.zeros_like(picture)))
-        assert (grey - expected["image_tokens_of_zero_image"]).abs().max() <= 1e-5
 
 
 @pytest.mark.parity("lvdm_resampler_*")
@@ -126,6 +61,26 @@ def test_every_loader_gives_the_official_picture(fixture: Parity, tmp_path: Path
     assert compared > 0
 
 
+@pytest.mark.parity("lvdm_openclip_*")
+def test_clip_is_shown_small_pictures_as_officially(fixture: Parity) -> None:
+    shown, expected = for_clip(fixture.group("inputs")["image"]), fixture.group("expected")["image_preprocessed"]
+    assert (shown - expected).abs().max() <= 1e-3  # stored in half precision, values up to 2
+
+
+@pytest.mark.parity("lvdm_openclip_*")
+def test_picture_to_image_tokens_is_the_official_way(fixture: Parity) -> None:
+    config, expected = fixture.info["config"]["vision_cfg"], fixture.group("expected")
+    shape = VisionShape(
+        config["width"], config["width"] // config["head_width"], config["layers"], config["patch_size"],
+        config["image_size"], fixture.info["config"]["embed_dim"],
+    )  # fmt: skip
+    tower = build(lambda: build_vision(shape), vision_from_openclip(fixture.group("weights")), expected=FILE)
+    picture = fixture.group("inputs")["image"]
+    pairs = {"image_tokens": picture, "image_tokens_of_zero_image": torch.zeros_like(picture)}
+    for name, shown in pairs.items():  # without an image: mid-grey, not a zero embedding
+        assert (tower(for_clip(shown)).last_hidden_state - expected[name]).abs().max() <= 1e-5, name
+
+
 @pytest.mark.parity("lvdm_preprocess_*")
 def test_clip_is_shown_the_official_picture(fixture: Parity) -> None:
     source = fixture.group("inputs")["clip_src_uint8_hwc"]
@@ -145,44 +100,42 @@ def test_frames_are_truncated_not_rounded() -> None:
     assert to_frames(values).dtype == np.uint8
 
 
-PARTS: dict[str, tuple[str, Any]] = {
-    "autoencoder": ("first_stage_model.", lambda: autoencoder(AutoencoderSettings())),
-    "text": ("cond_stage_model.model.", lambda: TextEncoder(TextEncoderSettings())),
-    "vision": ("embedder.model.visual.", lambda: ImageEncoder(ImageEncoderSettings())),
-    "projector16": ("image_proj_model.", lambda: Resampler(ResamplerSettings())),
-    "projector256": ("image_proj_model.", lambda: Resampler(ResamplerSettings(num_queries=256))),
+FULL = {
+    "videocrafter1_i2v": VIDEOCRAFTER1,
+    "dynamicrafter256": DYNAMICRAFTER_256,
+    "dynamicrafter512": DYNAMICRAFTER_512,
+    "dynamicrafter1024": DYNAMICRAFTER_1024,
 }
 
 
-@pytest.mark.parametrize("manifest", ["videocrafter1_i2v", "dynamicrafter256", "dynamicrafter512", "dynamicrafter1024"])
-@pytest.mark.parametrize("part", PARTS)
-def test_full_size_keys_and_shapes_equal_the_published(manifest: str, part: str, manifest_dir: Path) -> None:
-    if part.startswith("projector") and (part == "projector16") != manifest.startswith("videocrafter"):
-        pytest.skip("the other model's projector")
-    shapes: dict[str, list[int]] = json.loads((manifest_dir / f"{manifest}.json").read_text())
-    prefix, factory = PARTS[part]
-    published: dict[str, Tensor] = {
-        key.removeprefix(prefix): torch.empty(shape, device="meta")
-        for key, shape in shapes.items()
-        if key.startswith(prefix)
-    }
-    if part == "autoencoder":
-        published = diffusers_keys(published, 4)
-    unused = {"text": unused_text_keys(TextEncoderSettings()), "vision": UNUSED_IMAGE_KEYS}.get(part, ())
-    build(factory, published, expected=FILE, device="meta", unused=unused)  # strict: raises on any difference
+@pytest.mark.parametrize("name", FULL)
+def test_every_published_key_finds_its_place(name: str, manifest_dir: Path) -> None:
+    """Strict: a missing, left-over or mis-shaped key raises. The network itself is checked beside its own tests."""
+    shapes: dict[str, list[int]] = json.loads((manifest_dir / f"{name}.json").read_text())
+    published = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    made = networks(FULL[name])
+    states = published_states(published, FULL[name], FILE)
+    for part in ("autoencoder", "text", "image", "resampler"):
+        build(getattr(made, part), states[part], expected=FILE, device="meta")
 
 
-@pytest.mark.parametrize("manifest", ["videocrafter1_i2v", "dynamicrafter512"])
-def test_what_lies_beside_the_vision_tower_is_all_known(manifest: str, manifest_dir: Path) -> None:
-    shapes = json.loads((manifest_dir / f"{manifest}.json").read_text())
-    beside = {key for key in below(shapes, "embedder.model.") if not key.startswith("visual.")}
-    assert beside == set(UNUSED_BESIDE_IMAGE)
+@pytest.mark.parametrize("key", ["model_ema.decay", "cond_stage_model.model.extra", "embedder.model.extra"])
+def test_an_unknown_key_of_a_checkpoint_is_an_error(key: str) -> None:
+    with pytest.raises(CheckpointError, match=f"1 keys the model lacks .first: {key}"):
+        published_states({key: torch.zeros(1)}, VIDEOCRAFTER1, FILE)
 
 
 @pytest.mark.parametrize(
-    ("part", "eps"), [("autoencoder", 1e-6), ("text", 1e-5), ("vision", 1e-5), ("projector16", 1e-5)]
+    ("part", "count", "eps"),
+    [
+        ("resampler", 1 + 4 * 3, 1e-5),
+        ("autoencoder", 52, 1e-6),
+        ("text", 23 * 2 + 1, 1e-5),
+        ("image", 32 * 2 + 2, 1e-5),
+    ],
 )
-def test_norms_have_the_published_epsilons(part: str, eps: float) -> None:
-    norms = [m for m in without_storage(PARTS[part][1]).modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)]
-    assert norms
+def test_norms_have_the_published_epsilons(part: str, count: int, eps: float) -> None:
+    network = without_storage(getattr(networks(VIDEOCRAFTER1), part))
+    norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm | nn.GroupNorm)]
+    assert len(norms) == count
     assert {norm.eps for norm in norms} == {eps}
