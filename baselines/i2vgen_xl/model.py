@@ -11,16 +11,17 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from baselines.adapter import Noise, compile_blocks, precision_of, settings_record
+from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
 from baselines.checkpoints import State
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
+from baselines.modelscope.blocks import BLOCKS
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_vae, load_vision
-from baselines.modelscope.trunk import BLOCKS, build_image_unet
+from baselines.modelscope.trunk import build_image_unet
 from baselines.nn.stable_vae import decode, encode_sample
 from baselines.settings import with_changes
 from ti2v_bench.model import Frames, ModelOptions
@@ -144,5 +145,6 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
     vision = load_vision(source, CLIP, sizes)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
     if settings.compiled:
+        channels_last(unet)
         compile_blocks(unet, BLOCKS)
     return I2VGenXL(settings, unet, vae, vision, read_text, options.batch, source.record())

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from torch import Tensor, nn
 
+from baselines.modelscope.blocks import with_our_blocks
+
 Unet = TypeVar("Unet", bound=nn.Module)
 
 LATENT_CHANNELS = 4
 """Channels of Stable Diffusion's latents."""
-BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
-"""What the networks are made of, over and over: worth compiling."""
 
 
 @dataclass(frozen=True)
@@ -108,4 +106,5 @@ def _settle_input(unet: Unet, shape: TrunkShape) -> Unet:
     """Diffusers gives the input transformer 8 heads whatever the sizes; other sizes get a fitting one."""
     if shape.input_heads != 8:
         unet.transformer_in = TransformerTemporalModel(shape.input_heads, shape.head_dim, in_channels=shape.widths[0])
+    with_our_blocks(unet)
     return unet.eval()

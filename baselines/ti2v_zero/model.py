@@ -9,11 +9,11 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, compile_blocks, precision_of, settings_record
+from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
+from baselines.modelscope.blocks import BLOCKS
 from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_unet, load_vae
-from baselines.modelscope.trunk import BLOCKS
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
 from baselines.ti2v_zero.preprocess import first_frame
@@ -103,5 +103,6 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
     vae = load_vae(source, VAE, sizes, torch.float32)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
     if settings.compiled:
+        channels_last(unet)
         compile_blocks(unet, BLOCKS)
     return TI2VZero(settings, unet, vae, read_text, options.batch, source.record())
