@@ -24,18 +24,19 @@ class Entry:
 
 
 MODELS: dict[str, Entry] = {
+    "dynamicrafter": Entry("baselines.dynamicrafter.model:build", "baselines.dynamicrafter.settings:CARD"),
+    "videocrafter": Entry("baselines.videocrafter.model:build", "baselines.videocrafter.settings:CARD"),
+    "cinemo": Entry("baselines.cinemo.model:build", "baselines.cinemo.settings:CARD"),
     "i2vgen_xl": Entry("baselines.i2vgen_xl.model:build", "baselines.i2vgen_xl.settings:CARD"),
+    "seine": Entry("baselines.seine.model:build", "baselines.seine.settings:CARD"),
+    "cond_leak": Entry("baselines.cond_leak.model:build", "baselines.cond_leak.settings:CARD"),
     "ti2v_zero": Entry("baselines.ti2v_zero.model:build", "baselines.ti2v_zero.settings:CARD"),
     "animate_anything": Entry("baselines.animate_anything.model:build", "baselines.animate_anything.settings:CARD"),
+    "consisti2v": Entry("baselines.consisti2v.model:build", "baselines.consisti2v.settings:CARD"),
     "static": Entry("ti2v_bench.controls:build_static", "ti2v_bench.controls:STATIC"),
     "reference": Entry("ti2v_bench.controls:build_reference", "ti2v_bench.controls:REFERENCE"),
-    "cinemo": Entry("baselines.cinemo.model:build", "baselines.cinemo.settings:CARD"),
-    "consisti2v": Entry("baselines.consisti2v.model:build", "baselines.consisti2v.settings:CARD"),
-    "seine": Entry("baselines.seine.model:build", "baselines.seine.settings:CARD"),
-    "videocrafter": Entry("baselines.videocrafter.model:build", "baselines.videocrafter.settings:CARD"),
-    "dynamicrafter": Entry("baselines.dynamicrafter.model:build", "baselines.dynamicrafter.settings:CARD"),
-    "cond_leak": Entry("baselines.cond_leak.model:build", "baselines.cond_leak.settings:CARD"),
 }
+"""The baselines in the order of the paper's Figure 4, then the rest."""
 
 
 def load_model(name: str, options: ModelOptions) -> Model:
