@@ -1,0 +1,211 @@
+"""Measures many videos: each is decoded once for all metrics; what was measured before is not measured again."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from ti2v_bench.metrics.cache import Value, ValueCache, key
+from ti2v_bench.metrics.catalogue import MetricCard
+from ti2v_bench.metrics.clip import Clip, Undefined
+from ti2v_bench.metrics.features import FEATURES, make_features
+from ti2v_bench.metrics.metric import VideoMetric
+from ti2v_bench.metrics.networks import Embedder
+from ti2v_bench.metrics.videos import VideoFile, image_digest
+from ti2v_bench.motion.flow import FlowBackend
+from ti2v_bench.video import VideoError
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Everything that the metrics are made with."""
+
+    metrics: Mapping[str, VideoMetric]
+    cards: Sequence[MetricCard]
+    fingerprints: Mapping[str, str]
+    """Per metric: what its values depend on besides the video (networks, flow, settings)."""
+    networks: Mapping[str, Embedder] = field(default_factory=dict)
+    """By the names that FEATURES states."""
+    flow: FlowBackend | None = None
+    flow_in_threads: bool = True
+    """Whether several clips' flow may be made at once (on the CPU)."""
+    prefix: str = ""
+    device: str = "cpu"
+    batch: int = 64
+    """Pictures per call of a network."""
+    workers: int = 2
+    """Threads that decode and measure what needs no network."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One video's values, by metric."""
+
+    video: VideoFile
+    sha256: str
+    values: Mapping[str, Value]
+
+
+@dataclass
+class _Job:
+    video: VideoFile
+    sha256: str
+    keys: dict[str, str]
+    values: dict[str, Value]
+    clip: Clip | None = None
+    """None where every value was known."""
+
+
+@dataclass
+class Stopwatch:
+    """Seconds per part, summed over threads; shared by all of one run (a lost update only blurs a share)."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, part: str, start: float) -> None:
+        """Count the time since `start` to `part`."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + perf_counter() - start
+
+
+def evaluate(
+    videos: Sequence[VideoFile],
+    tools: Tools,
+    cache: ValueCache,
+    done: Callable[[VideoFile], None] = lambda _: None,
+    failed: Callable[[VideoFile, VideoError], None] = lambda _, __: None,
+    watch: Stopwatch | None = None,
+) -> list[Measured]:
+    """Measure `videos`; those that cannot be decoded are given to `failed` and left out.
+
+    Args:
+        videos: Any number; few are in memory at once.
+        tools: Metrics, networks, flow.
+        cache: Read first, written after every few videos, so that a run can be broken off and resumed.
+        done: Called per finished video, e.g. to move a progress bar.
+        failed: Called per video that cannot be decoded.
+        watch: Takes the time per part.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    watch = watch or Stopwatch()
+    found: list[Measured] = []
+    features = _wanted_features(tools)
+    group = max(1, tools.batch // 16) if features or not tools.flow_in_threads else 1
+    waiting: list[_Job] = []
+
+    def finish() -> None:
+        _finish(waiting, tools, features, cache, watch)
+        for job in waiting:
+            found.append(Measured(job.video, job.sha256, job.values))
+            done(job.video)
+        waiting.clear()
+
+    for video, result in _prepared(videos, tools, cache, watch):
+        if isinstance(result, VideoError):
+            failed(video, result)
+            continue
+        waiting.append(result)
+        if sum(job.clip is not None for job in waiting) >= group or len(waiting) >= 256:
+            finish()
+    finish()
+    return found
+
+
+def _prepared(
+    videos: Sequence[VideoFile], tools: Tools, cache: ValueCache, watch: Stopwatch
+) -> Iterator[tuple[VideoFile, "_Job | VideoError"]]:
+    """Decoded videos in order, a few ahead, with everything measured that needs no network."""
+    with ThreadPoolExecutor(tools.workers) as pool:
+        ahead: deque[tuple[VideoFile, Future[_Job]]] = deque()
+        rest = iter(videos)
+        try:
+            while True:
+                while len(ahead) < 2 * tools.workers and (video := next(rest, None)) is not None:
+                    ahead.append((video, pool.submit(_prepare, video, tools, cache, watch)))
+                if not ahead:
+                    return
+                video, future = ahead.popleft()
+                try:
+                    yield video, future.result()
+                except VideoError as error:
+                    yield video, error
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch) -> _Job:
+    """Look up what is known; if anything is not, decode and measure what can be measured here.
+
+    Raises:
+        VideoError: the file cannot be decoded.
+    """
+    try:
+        digest, image = video.digest(), image_digest(video.pair)
+    except OSError as error:
+        raise VideoError(f"{video.path} cannot be read ({error.strerror}).") from error
+    keys = {name: key(digest, image, video.pair.prompt, tools.fingerprints[name]) for name in tools.metrics}
+    known = {name: value for name, at in keys.items() if (value := cache.get(at)) is not None}
+    job = _Job(video, digest, keys, known)
+    if len(known) == len(keys):
+        return job
+    start = perf_counter()
+    job.clip = video.clip(tools.flow)
+    watch.add("decode", start)
+    here = [card for card in tools.cards if card.name not in known and _in_thread(card, tools)]
+    _score(job, here, tools, watch)
+    return job
+
+
+def _finish(jobs: Sequence[_Job], tools: Tools, features: Sequence[str], cache: ValueCache, watch: Stopwatch) -> None:
+    """Run the networks on all jobs together, score what is left, keep it."""
+    open_jobs = [job for job in jobs if job.clip is not None]
+    clips = [job.clip for job in open_jobs if job.clip is not None]
+    for name in features if clips else ():
+        start = perf_counter()
+        with _no_grad():
+            make_features(clips, [name], tools.networks, tools.prefix, tools.batch, tools.device)
+        watch.add(name, start)
+    fresh: dict[str, Value] = {}
+    for job in open_jobs:
+        before = dict(job.values)
+        _score(job, [card for card in tools.cards if card.name not in before], tools, watch)
+        fresh |= {job.keys[name]: value for name, value in job.values.items() if cache.get(job.keys[name]) is None}
+        job.clip = None
+    if fresh:
+        cache.put(fresh)
+
+
+def _score(job: _Job, cards: Sequence[MetricCard], tools: Tools, watch: Stopwatch) -> None:
+    assert job.clip is not None
+    if any(card.flow for card in cards) and len(job.clip.frames) > 1:
+        start = perf_counter()
+        with suppress(Undefined):
+            job.clip.flow()
+        watch.add("flow", start)
+    for card in cards:
+        start = perf_counter()
+        try:
+            with _no_grad():
+                job.values[card.name] = Value(tools.metrics[card.name].score(job.clip))
+        except Undefined as why:
+            job.values[card.name] = Value(None, str(why))
+        watch.add(card.name, start)
+
+
+def _in_thread(card: MetricCard, tools: Tools) -> bool:
+    return card.free and (tools.flow_in_threads or not card.flow)
+
+
+def _wanted_features(tools: Tools) -> list[str]:
+    wanted = {name for card in tools.cards for name in card.features}
+    return [name for name in FEATURES if name in wanted]
+
+
+def _no_grad() -> AbstractContextManager[object]:
+    import torch
+
+    return torch.no_grad()
