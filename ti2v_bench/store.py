@@ -4,19 +4,16 @@ The folder is the state. A video under its final name is finished, and always ha
 written first. Readers ask for names; a partial file begins with a dot and is never taken for a video.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol
 
 from ti2v_bench.files import StorageError, write_bytes
 
 CLAIMS = ".claims"
 """Folder below each model's, with one lock file per video that is being made."""
-
-_Result = TypeVar("_Result")
 
 
 class Store(Protocol):
@@ -62,7 +59,9 @@ def open_store(out: Path | str) -> Store:
         StorageError: the protocol is unknown or its package is not installed.
     """
     if isinstance(out, str) and "://" in out and not out.startswith("file://"):
-        return UrlStore(out)
+        from ti2v_bench.url_store import HubStore, UrlStore
+
+        return HubStore(out) if out.startswith("hf://") else UrlStore(out)
     return FolderStore(Path(str(out).removeprefix("file://")))
 
 
@@ -151,95 +150,6 @@ def _lock(video: Path) -> _LockedFile | None:
             with suppress(OSError):
                 partial.unlink()  # its writer held this lock, so it is dead
     return _LockedFile(lock, path)
-
-
-class NoClaim:
-    """Stores without locks: two runs may make one video twice, which changes nothing, as both make the same."""
-
-    def release(self) -> None:
-        """Nothing to give back."""
-
-
-class UrlStore:
-    """Any fsspec URL. One object appears whole or not at all; a failing request is tried again for about a minute."""
-
-    pauses = (1.0, 4.0, 15.0, 40.0)
-    """Seconds between attempts."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self._fs, root = _filesystem(self.url)
-        self._root = PurePosixPath(root)
-
-    def finished(self, model: str) -> set[str]:
-        """See Store."""
-
-        def names() -> set[str]:
-            self._fs.invalidate_cache()
-            try:
-                found = self._fs.ls(str(self._root / model), detail=False)
-            except FileNotFoundError:
-                return set()
-            return {name for name in (PurePosixPath(path).name for path in found) if name.endswith(".mp4")}
-
-        return self._tried("list", model, names)
-
-    def exists(self, name: str) -> bool:
-        """See Store."""
-        return self._tried("look up", name, lambda: bool(self._fs.exists(str(self._root / name))))
-
-    def read(self, name: str) -> bytes | None:
-        """See Store."""
-
-        def content() -> bytes | None:
-            try:
-                found: bytes = self._fs.cat_file(str(self._root / name))
-            except FileNotFoundError:
-                return None
-            return found
-
-        return self._tried("read", name, content)
-
-    def publish(self, name: str, video: bytes, sidecar: bytes) -> None:
-        """See Store."""
-        path = self._root / name
-        self._tried("write", name, lambda: self._fs.makedirs(str(path.parent), exist_ok=True))
-        for target, data in ((path.with_suffix(".json"), sidecar), (path, video)):
-            self._tried("write", name, lambda t=target, d=data: self._fs.pipe_file(str(t), d))  # type: ignore[misc]
-
-    def claim(self, name: str) -> Claim | None:  # noqa: ARG002
-        """See Store; object stores have no locks, so the claim is always given."""
-        return NoClaim()
-
-    def tidy(self, model: str) -> None:
-        """Nothing is left behind: objects appear whole."""
-
-    def _tried(self, verb: str, name: str, action: Callable[[], _Result]) -> _Result:
-        for pause in (*self.pauses, None):
-            try:
-                return action()
-            except Exception as error:  # each protocol's client raises its own kinds
-                if pause is None or isinstance(error, PermissionError):
-                    raise StorageError(
-                        f"Cannot {verb} {self.url}/{name}: {type(error).__name__}: {_first_line(error)}. "
-                        "Check that the store can be reached and written, then run the same command again."
-                    ) from error
-                time.sleep(pause)
-        raise AssertionError  # the last round returns or raises
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        filesystem, root = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise StorageError(f"Cannot open {url}: {_first_line(error)}.") from error
-    return filesystem, root
 
 
 @contextmanager

@@ -5,9 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 from urllib.error import URLError
+from urllib.parse import parse_qs, unquote
 from urllib.request import urlopen
 
 import fsspec
@@ -17,7 +22,8 @@ from PIL import Image
 from ti2v_bench.bench import Bench, load_bench
 from ti2v_bench.files import StorageError
 from ti2v_bench.runner import Request, generate, import_videos
-from ti2v_bench.store import FolderStore, UrlStore, open_store
+from ti2v_bench.store import FolderStore, open_store
+from ti2v_bench.url_store import UrlStore
 
 
 @pytest.fixture
@@ -138,6 +144,100 @@ def test_image_names_with_dots_are_tidied_alone(tmp_path: Path) -> None:
     claim.release()
     store.tidy("m")
     assert list((tmp_path / "m").iterdir()) == []
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hub's protocol as reading and writing small files of one data set takes."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    commits: ClassVar[list[set[str]]] = []
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = unquote(self.path.partition("?")[0])
+        if path in ("/api/datasets/owner/name", "/api/datasets/owner/name/revision/main"):
+            self._json({"_id": "1", "id": "owner/name", "sha": "a" * 40, "private": False, "tags": [], "downloads": 0})
+        elif path.startswith("/api/datasets/owner/name/tree/main"):
+            below = path.removeprefix("/api/datasets/owner/name/tree/main").strip("/")
+            found = [self._entry(name) for name in self.files if name.startswith(below + "/")]
+            self._json(found) if found else self._missing()
+        elif (name := path.removeprefix("/datasets/owner/name/resolve/main/")) in self.files:
+            self._answer(200, self.files[name], {"ETag": '"1"', "X-Repo-Commit": "a" * 40})
+        else:
+            self._missing()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/preupload/main"):
+            asked = json.loads(body)["files"]
+            self._json({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]})
+        elif "/paths-info/" in self.path:
+            asked = parse_qs(body.decode()).get("paths", []) if b"=" in body[:6] else json.loads(body)["paths"]
+            self._json([self._entry(name) for name in asked if name in self.files])
+        elif self.path.partition("?")[0].endswith("/commit/main"):
+            lines = [json.loads(line) for line in body.splitlines()]
+            added = {f["value"]["path"]: b64decode(f["value"]["content"]) for f in lines if f["key"] == "file"}
+            self.files.update(added)
+            self.commits.append(set(added))
+            url = f"http://{self.headers['Host']}/datasets/owner/name/commit/{'a' * 40}"
+            self._json({"commitUrl": url, "commitOid": "a" * 40, "success": True, "hookOutput": ""})
+        else:
+            self._missing()
+
+    def _entry(self, name: str) -> dict[str, object]:
+        return {"type": "file", "path": name, "size": len(self.files[name]), "oid": "b" * 40}
+
+    def _json(self, value: object) -> None:
+        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _missing(self) -> None:
+        self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def test_the_hub_gets_one_commit_per_video(bench: Bench, tmp_path: Path) -> None:
+    """In a process of its own, as huggingface_hub reads HF_ENDPOINT when it is imported."""
+    Hub.files.clear()
+    Hub.commits.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    command = ["generate", "--bench", str(bench.root), "--model", "static", "--out", "hf://datasets/owner/name/videos"]
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_TOKEN": "hf_test",
+        "HF_HOME": str(tmp_path / "home"),
+    }
+    try:
+        ends = [
+            subprocess.run(
+                [sys.executable, "-m", "ti2v_bench", *command], env=environment, capture_output=True, text=True
+            )
+            for _ in range(2)
+        ]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ends[0].stdout == "3 made, 0 already there, 0 failed\n", ends[0].stderr
+    assert ends[1].stdout == "0 made, 3 already there, 0 failed\n", ends[1].stderr
+    stems = [f"videos/static/{pair.id}_0" for pair in bench.pairs]
+    assert Hub.commits == [{f"{stem}.json", f"{stem}.mp4"} for stem in stems]
+    generate(bench.pairs, [Request("static")], tmp_path / "out", show=False)
+    for pair in bench.pairs:
+        name = f"static/{pair.id}_0.mp4"
+        assert Hub.files[f"videos/{name}"] == (tmp_path / "out" / name).read_bytes()
 
 
 @pytest.fixture

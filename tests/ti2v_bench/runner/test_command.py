@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from ti2v_bench.bench import Bench
 from ti2v_bench.cli.generate import generate
 from ti2v_bench.errors import TI2VError
+from ti2v_bench.video import read_video
 
 TOYS = "tests.ti2v_bench.runner.toys"
 
@@ -80,3 +81,22 @@ def test_a_bench_that_is_not_there_is_named(bench: Bench, tmp_path: Path) -> Non
     result = CliRunner().invoke(generate, ["--bench", str(tmp_path / "no"), "--model", "static", "--out", "x"])
     assert isinstance(result.exception, TI2VError)
     assert str(tmp_path / "no") in str(result.exception)
+
+
+def test_the_model_of_your_own_in_the_documentation_runs_as_printed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "generation.md").read_text()
+    code = text.split("```python\n# mine.py\n")[1].split("```")[0]
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    status, output = call(bench, tmp_path / "out", "--model", "mine:Mine", "--limit", "1")
+    assert status == 0, output
+    assert read_video(tmp_path / "out" / "mine" / f"{bench.pairs[0].id}_0.mp4").frames.shape == (16, 320, 320, 3)
+
+
+def test_every_option_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "generation.md").read_text()
+    options = {name for parameter in generate.params for name in parameter.opts if name.startswith("--")}
+    assert {name for name in options if f"{name} " not in text and f"{name}`" not in text} == set()
