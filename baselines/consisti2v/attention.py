@@ -5,7 +5,6 @@ Shapes: B clips, F frames, N = H x W latent cells, C channels. Attribute names f
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.nn.attention import Attention
 from baselines.nn.feedforward import FeedForward
@@ -64,24 +63,26 @@ class _FrameAttention(Attention):
 class WindowAttention(_FrameAttention):
     """Over the frames of one cell, and the cells around it in frame 0."""
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]
-        """(B, N, F, C) -> same; `size` is (H, W), and N = H x W in rows."""
+    def forward(self, x: Tensor, around: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, N, F, C) -> same; `around` is `neighbours(H, W)`, where N = H x W."""
         cells = x.flatten(0, 1)
         table = rotary_table(self.rotary_emb.freqs, x.shape[2])
         k, v = self.to_k(x), self.to_v(x)
         # The neighbours stand at position 0, where the rotation is the identity.
-        keys = torch.cat([rotate_pairs(k, table), *_neighbours(k[:, :, 0], size)], dim=2)
-        values = torch.cat([v, *_neighbours(v[:, :, 0], size)], dim=2)
+        keys = torch.cat([rotate_pairs(k, table), k[:, around, 0]], dim=2)
+        values = torch.cat([v, v[:, around, 0]], dim=2)
         q = rotate_pairs(self.to_q(cells), table)
         return self.mix(q, keys.flatten(0, 1), values.flatten(0, 1)).view(x.shape)
 
 
-def _neighbours(x: Tensor, size: tuple[int, int]) -> list[Tensor]:
-    """The eight cells around each one, edges replicated: (B, N, C) -> eight of (B, N, 1, C), in row order."""
-    (h, w), (b, n, c) = size, x.shape
-    padded = F.pad(x.view(b, h, w, c).permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1)
-    around = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-    return [padded[:, i : i + h, j : j + w].reshape(b, n, 1, c) for i, j in around]
+def neighbours(height: int, width: int, device: torch.device) -> Tensor:
+    """Indices of the eight cells around each cell, in row order, edges replicated: (H x W, 8) int64."""
+    around = torch.arange(8, device=device)
+    around = around + (around > 3)  # places of a 3 x 3 window without its centre, number 4
+    cells = torch.arange(height * width, device=device)[:, None]
+    rows = (cells // width + around // 3 - 1).clamp(0, height - 1)
+    columns = (cells % width + around % 3 - 1).clamp(0, width - 1)
+    return rows * width + columns
 
 
 class FrameTextAttention(_FrameAttention):
@@ -131,9 +132,9 @@ class TemporalBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width)
 
-    def forward(self, x: Tensor, text: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, text: Tensor, around: Tensor) -> Tensor:
         """(B, N, F, C) and text (B, M, D) -> (B, N, F, C)."""
-        x = x + self.attn1(self.norm1(x), size)
+        x = x + self.attn1(self.norm1(x), around)
         x = x + self.attn2(self.norm2(x), text)
         out: Tensor = x + self.ff(self.norm3(x))
         return out
@@ -170,18 +171,17 @@ class TemporalTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([TemporalBlock(width, heads, context)])
         self.proj_out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, text: Tensor, frames: int) -> Tensor:
-        """Frames (B x F, C, H, W) and text (B, M, D) -> frames."""
+    def forward(self, x: Tensor, text: Tensor, frames: int, around: Tensor) -> Tensor:
+        """Frames (B x F, C, H, W), text (B, M, D) and `neighbours(H, W)` -> frames."""
         n, c, h, w = x.shape
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c)
         cells = self.proj_in(tokens.transpose(1, 2).contiguous())
         for block in self.transformer_blocks:
-            cells = block(cells, text, (h, w))
+            cells = block(cells, text, around)
         added: Tensor = self.proj_out(cells)
-        return blend(self.alpha, x, x + added.transpose(1, 2).reshape(n, h, w, c).permute(0, 3, 1, 2))
+        return blend(self.alpha, x, added.transpose(1, 2).reshape(n, h, w, c).permute(0, 3, 1, 2))
 
 
-def blend(alpha: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """alpha x + (1 - alpha) y. Published: the weight is clamped to [0, 1] at use, whatever training left in it."""
-    weight = alpha.clamp(0, 1)
-    return weight * x + (1 - weight) * y
+def blend(alpha: Tensor, x: Tensor, added: Tensor) -> Tensor:
+    """alpha x + (1 - alpha) (x + added). Published: alpha is clamped to [0, 1] at use, whatever training left in it."""
+    return torch.addcmul(x, added, 1 - alpha.clamp(0, 1))

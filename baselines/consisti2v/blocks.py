@@ -3,11 +3,13 @@
 Shapes: frames are folded, (B x F, C, H, W), channels last in memory.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer, blend
+from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer, blend, neighbours
 from baselines.consisti2v.config import ConsistConfig
 from baselines.nn.folding import FrameConv, Resample
 
@@ -49,7 +51,7 @@ class TemporalResNet(nn.Module):
         """Frames (B x F, C, H, W) -> same."""
         hidden = self.conv1(F.silu(self.norm1(x)), frames)
         hidden = self.conv2(F.silu(self.norm2(hidden)), frames)
-        return blend(self.alpha, x, x + hidden)
+        return blend(self.alpha, x, hidden)
 
 
 class Level(nn.Module):
@@ -68,10 +70,17 @@ class Level(nn.Module):
         self.resnets = nn.ModuleList(ResNet(config, width, out) for width in widths)
         self.conv3ds = nn.ModuleList(TemporalResNet(out) for _ in widths)
 
-    def layer(self, i: int, x: Tensor, step: Tensor, text: Tensor, frames: int) -> Tensor:
+    def layer(self, i: int, x: Tensor, step: Tensor, text: Tensor, frames: int, around: Tensor | None) -> Tensor:
         """Everything with index i."""
         x = self.conv3ds[i](self.resnets[i](x, step, frames), frames)
-        return self.tempo_attns[i](self.attentions[i](x, text, frames), text, frames) if self.attention else x
+        if around is None:
+            return x
+        out: Tensor = self.tempo_attns[i](self.attentions[i](x, text, frames), text, frames, around)
+        return out
+
+    def around(self, size: Sequence[int], device: torch.device) -> Tensor | None:
+        """`neighbours` for the level's transformers, if it has them; made once for all of them."""
+        return neighbours(size[0], size[1], device) if self.attention else None
 
 
 class Down(Level):
@@ -85,9 +94,9 @@ class Down(Level):
 
     def forward(self, x: Tensor, step: Tensor, text: Tensor, frames: int) -> list[Tensor]:
         """All outputs in order; the last one goes on."""
-        outputs = []
+        outputs, around = [], self.around(x.shape[-2:], x.device)
         for i in range(len(self.resnets)):
-            x = self.layer(i, x, step, text, frames)
+            x = self.layer(i, x, step, text, frames, around)
             outputs.append(x)
         for downsample in self.downsamplers:
             outputs.append(downsample(outputs[-1]))
@@ -126,8 +135,9 @@ class Up(Level):
 
     def forward(self, x: Tensor, skips: list[Tensor], step: Tensor, text: Tensor, frames: int) -> Tensor:
         """Consumes its skips from the end of `skips`."""
+        around = self.around(x.shape[-2:], x.device)
         for i in range(len(self.resnets)):
-            x = self.layer(i, torch.cat([x, skips.pop()], dim=1), step, text, frames)
+            x = self.layer(i, torch.cat([x, skips.pop()], dim=1), step, text, frames, around)
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
             x = upsample(F.interpolate(x, size=skips[-1].shape[-2:], mode="nearest"))

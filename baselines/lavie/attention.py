@@ -39,7 +39,7 @@ class FramePositions:
     """What every temporal attention needs to know of where the frames stand; made once per network call."""
 
     rotary: tuple[Tensor, Tensor]
-    """Cosines and sines, each (F, 16)."""
+    """From `rotary_table`, each (F, 32)."""
     buckets: Tensor
     """(F, F) int64, see `relative_buckets`."""
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def rotary_table(freqs: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of position x frequency, positions 0 .. length - 1.
+    """Cosines and signed sines of position x frequency for every turned channel, positions 0 .. length - 1.
 
     Published: the product is formed in the dtype of `freqs`; in half precision the angles are rounded too.
 
@@ -14,16 +14,17 @@ def rotary_table(freqs: Tensor, length: int) -> tuple[Tensor, Tensor]:
         length: number of positions.
 
     Returns:
-        cos and sin, each (length, P), in the dtype of `freqs`.
+        Two of (length, 2 x P) in the dtype of `freqs`: what multiplies a channel, and what multiplies its partner.
     """
     angles = torch.arange(length, device=freqs.device).to(freqs.dtype)[:, None] * freqs[None]
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([cos, cos], dim=-1).flatten(-2), torch.stack([-sin, sin], dim=-1).flatten(-2)
 
 
 def rotate_pairs(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the channel pairs (0, 1), (2, 3), … of x (..., N, C); channels beyond 2 x P stay as they are."""
-    cos, sin = table
-    turned = 2 * cos.shape[-1]
-    first, second = x[..., 0:turned:2], x[..., 1:turned:2]
-    pairs = torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1)
-    return torch.cat([pairs.flatten(-2), x[..., turned:]], dim=-1)
+    own, partners = table
+    width = own.shape[-1]
+    turned = x[..., :width]
+    swapped = turned.view(*turned.shape[:-1], -1, 2).flip(-1).flatten(-2)
+    return torch.cat([torch.addcmul(turned * own, swapped, partners), x[..., width:]], dim=-1)

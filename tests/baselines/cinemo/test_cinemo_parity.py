@@ -98,7 +98,7 @@ def test_each_step_from_its_recorded_state_matches(fixture: Parity, run: str) ->
             assert relative(output, expected["unet_output_first_step"]) < 1e-5
         unconditional, conditional = output.chunk(2)
         after = ddim_step(x, guided(conditional, unconditional, settings["guidance_scale"]), step)
-        assert relative(after, states[count + 1]) < 1e-5
+        assert relative(after, states[count + 1]) < 5e-5  # guidance amplifies the network's rounding
 
 
 @pytest.mark.parametrize("run", ["dct", "plain"])

@@ -42,7 +42,7 @@ def test_unet_matches_official_output_in_float32(fixture: Parity, case: str) -> 
     inputs, expected = fixture.group(f"inputs{case}"), fixture.group(f"expected{case}")
     if "output" not in expected:
         pytest.skip(f"{fixture.name} has no expected{case}.output")
-    torch.testing.assert_close(predict(build(fixture), inputs, torch.float32), expected["output"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(predict(build(fixture), inputs, torch.float32), expected["output"], rtol=2e-6, atol=1e-5)
 
 
 def recorded_sinusoids(fixture: Parity, monkeypatch: pytest.MonkeyPatch) -> set[str]:
