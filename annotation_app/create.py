@@ -4,7 +4,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from annotation_app import migrate
 from annotation_app.contents import Planner, add_contents, collect, found_videos
 from annotation_app.database import Database, parse_url, sqlite_file
-from annotation_app.design import plan_meetings
+from annotation_app.design import Meeting, plan_meetings
 from annotation_app.events import Event, record
 from annotation_app.keys import KEY_VARIABLE, Keyring, create_key, load_key
 from annotation_app.schema import StudyRow
@@ -194,10 +194,11 @@ def _refuse_existing(url: URL, files: StudyFiles) -> None:
             raise StudyError(f"{path} exists and is not overwritten; it may belong to an older study. Move it away.")
 
 
-def planner_of(plan: StudyPlan) -> Planner:
+def planner_of(plan: StudyPlan, existing: Sequence[Meeting] = ()) -> Planner:
     """The plan's design as a function of which videos exist."""
+    settings = plan.settings
     return lambda have: plan_meetings(
-        plan.design, have, plan.models, plan.star, plan.settings.per_pair, plan.settings.seed
+        plan.design, have, plan.models, plan.star, settings.per_pair, settings.seed, existing
     )
 
 

@@ -27,6 +27,7 @@ def plan_meetings(
     star: str | None = None,
     per_pair: int | None = None,
     seed: int = 0,
+    existing: Sequence[Meeting] = (),
 ) -> list[Meeting]:
     """All meetings of a design for which both videos exist.
 
@@ -37,13 +38,14 @@ def plan_meetings(
         star: the model that all others meet (star design).
         per_pair: meetings per pair (balanced design); default: as many as half the models, rounded up.
         seed: for the balanced design's draw.
+        existing: meetings of a study that grows; the balanced design keeps them and adds what is missing.
 
     Raises:
         StudyError: an unknown design, or one that these models do not allow.
     """
     _check(design, models, star, per_pair)
     if design == "balanced":
-        return _balanced(have, models, per_pair or (len(models) + 1) // 2, seed)
+        return _balanced(have, models, per_pair or (len(models) + 1) // 2, seed, existing)
     if design == "star":
         assert star is not None
         couples = [(star, other) for other in models if other != star]
@@ -72,22 +74,29 @@ def _check(design: str, models: Sequence[str], star: str | None, per_pair: int |
         raise StudyError(f"{per_pair} comparisons per pair cannot be drawn from {couples} pairs of models.")
 
 
-def _balanced(have: Mapping[str, Sequence[str]], models: Sequence[str], per_pair: int, seed: int) -> list[Meeting]:
+def _balanced(
+    have: Mapping[str, Sequence[str]], models: Sequence[str], per_pair: int, seed: int, existing: Sequence[Meeting]
+) -> list[Meeting]:
     """Give every pair `per_pair` meetings, so that couples of models, and models, meet equally often.
 
     Greedy over the pairs in random order: take the couple met least so far, then the models shown least; where all
     videos exist the counts of couples differ by at most one.
     """
     draw = random.Random(seed)
-    met: Counter[tuple[str, str]] = Counter()
-    shown: Counter[str] = Counter()
+    met = Counter((meeting.first, meeting.second) for meeting in existing)
+    shown = Counter(model for meeting in existing for model in (meeting.first, meeting.second))
+    chosen: dict[str, list[Meeting]] = {}
+    for meeting in existing:
+        chosen.setdefault(meeting.pair_id, []).append(meeting)
     order = list(have)
     draw.shuffle(order)
-    chosen: dict[str, list[Meeting]] = {}
     for pair_id in order:
-        couples = [couple for couple in combinations(models, 2) if set(couple) <= set(have[pair_id])]
+        taken = {(meeting.first, meeting.second) for meeting in chosen.get(pair_id, [])}
+        couples = [
+            couple for couple in combinations(models, 2) if set(couple) <= set(have[pair_id]) and couple not in taken
+        ]
         draw.shuffle(couples)
-        for _ in range(min(per_pair, len(couples))):
+        for _ in range(min(per_pair - len(taken), len(couples))):
             best = min(couples, key=lambda couple: (met[couple], shown[couple[0]] + shown[couple[1]]))
             couples.remove(best)
             met[best] += 1

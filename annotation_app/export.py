@@ -81,6 +81,11 @@ def read_votes(connection: Connection, excluded: bool = False) -> pd.DataFrame:
     return table[list(COLUMNS)]
 
 
+def as_csv(table: pd.DataFrame) -> bytes:
+    """A vote table as UTF-8 CSV."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
 def write_votes(table: pd.DataFrame, out: Path) -> None:
     """Write a vote table whole or not at all; the suffix says csv or parquet.
 
@@ -89,7 +94,7 @@ def write_votes(table: pd.DataFrame, out: Path) -> None:
         StorageError: the file could not be written.
     """
     if out.suffix == ".csv":
-        data = table.to_csv(index=False, lineterminator="\n").encode()
+        data = as_csv(table)
     elif out.suffix == ".parquet":
         data = table.to_parquet(index=False)
     else:

@@ -14,15 +14,17 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from annotation_app.database import Unavailable
 from annotation_app.guard import App, Guard, GuardSettings
 from annotation_app.live import Reporter
 from annotation_app.people import Refused
+from annotation_app.routes.admin import Administrator, NotAdministrator, admin_routes, page
+from annotation_app.routes.doors import door_routes
 from annotation_app.routes.files import media_routes
 from annotation_app.routes.report import report_routes
-from annotation_app.routes.trial import refusal, trial_routes
+from annotation_app.routes.trial import Pages, refusal, trial_routes
 from annotation_app.sessions import Sessions
 from annotation_app.settings import StudyError
 from annotation_app.store import Store
@@ -50,17 +52,22 @@ def build_app(store: Store, options: ServeOptions) -> App:
     secure = (options.public_url or "").startswith("https://")
     sessions = Sessions(store.keys, secure)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(trial_routes(store, sessions, options.simulation))
+    app.include_router(trial_routes(Pages(store, sessions), options.simulation))
     app.include_router(media_routes(store))
 
+    app.include_router(door_routes(store, sessions))
+    administrator = Administrator(store, secure)
+    app.include_router(admin_routes(store, administrator))
     reporter = Reporter(store.address, store.study.name, store.study.star)
-    app.include_router(report_routes(reporter, lambda _: options.public_report))
+    app.include_router(report_routes(reporter, lambda r: options.public_report or administrator.is_in(r)))
 
     @app.get("/health")
     def health() -> JSONResponse:
         return JSONResponse({"ok": True, "study": bool(store.study)})
 
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(NotAdministrator, lambda *_: _login(administrator))
+    app.add_exception_handler(StudyError, _mistake)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     from annotation_app.ui import mount_page  # gradio takes seconds to import
@@ -150,9 +157,19 @@ def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardS
     )
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return refusal(error)
+    if request.url.path.startswith("/api/"):
+        return refusal(error)
+    return page("message.html", 409, title="Not this way", text=error.message, back=None)
+
+
+def _login(administrator: Administrator) -> Response:
+    return page("login.html", 403, configured=administrator.password_hash is not None)
+
+
+def _mistake(_: Request, error: Exception) -> Response:
+    return page("message.html", 409, title="Not done", text=str(error), back="/admin")
 
 
 def _unavailable(_: Request, __: Exception) -> JSONResponse:

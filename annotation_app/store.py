@@ -1,5 +1,6 @@
 """All that the server may do with a study. Each method is one transaction; nobody else opens one."""
 
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -8,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from annotation_app import answers, people, tasks
+from annotation_app import answers, exclusion, people, tasks
 from annotation_app.answers import Answer, Saved
 from annotation_app.events import Event, record
+from annotation_app.export import as_csv, read_votes
 from annotation_app.media import find_media
+from annotation_app.monitor import Overview, overview
 from annotation_app.people import Refused, Who
 from annotation_app.schema import ComparisonRow, InviteRow, StudyRow
 from annotation_app.sequence import goal_for
@@ -190,6 +193,36 @@ class Store:
 
         self._write(work)
         self._facts_at = 0.0
+
+    def exclude(self, pseudonym: str, reason: str) -> None:
+        """Take an annotator's votes out of the count (StudyError where that cannot be)."""
+        self._write(lambda c, now: exclusion.exclude(c, pseudonym, reason, now))
+
+    def include(self, pseudonym: str) -> None:
+        """Count an excluded annotator's votes again (StudyError where that cannot be)."""
+        self._write(lambda c, now: exclusion.include(c, pseudonym, now))
+
+    def invite(self, count: int) -> list[str]:
+        """Draw invitation tokens; only their keyed hashes are kept."""
+        tokens = [secrets.token_urlsafe(12) for _ in range(count)]
+
+        def work(connection: Connection, now: int) -> None:
+            rows = [{"token_hash": self.keys.hashed(t), "created_at": now, "revoked": False} for t in tokens]
+            connection.execute(insert(InviteRow), rows)
+            record(connection, [Event("study.invited", detail={"count": count})], now)
+
+        self._write(work)
+        return tokens
+
+    def overview(self) -> Overview:
+        """The figures of the admin page."""
+        with self._database.read(snapshot=True) as connection:
+            return overview(connection)
+
+    def votes_csv(self) -> bytes:
+        """The vote table as CSV."""
+        with self._database.read(snapshot=True) as connection:
+            return as_csv(read_votes(connection))
 
     def sweep(self) -> int:
         """Take back the tasks whose lease is over."""

@@ -1,7 +1,7 @@
 """The routes that an annotator's page talks to. Each answer carries the page's new state."""
 
 import hmac
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from annotation_app.answers import Answer
+from annotation_app.crowd import mturk_submission, prolific_return
 from annotation_app.people import Refused
 from annotation_app.sessions import Session, Sessions
 from annotation_app.store import Outcome, Store
@@ -70,33 +71,71 @@ class UndoBody(_Body):
     token: Short
 
 
-def trial_routes(store: Store, sessions: Sessions, simulation: str | None) -> APIRouter:
+@dataclass(frozen=True)
+class Pages:
+    """Makes answers for the page: the state, and the way back to a platform where the annotator is at the end."""
+
+    store: Store
+    sessions: Sessions
+
+    def answer(self, outcome: Outcome, session: Session, extra: Json | None = None) -> JSONResponse:
+        """The new state, what was saved, or why it was refused."""
+        state = {**outcome.state, **self._return(outcome.state, session)}
+        if outcome.refused is not None:
+            return refusal(outcome.refused, state)
+        content: Json = {"state": state, **(extra or {})}
+        saved, previous = outcome.saved, outcome.previous
+        if saved is not None:
+            content["saved"] = {"repeated": saved.repeated}
+            if saved.correct is not None:
+                content["feedback"] = {"correct": saved.correct, "note": saved.note}
+        if previous is not None:
+            content["previous"] = asdict(previous)
+        return JSONResponse(content)
+
+    def _return(self, state: Json, session: Session) -> Json:
+        if "outcome" not in state:
+            return {}
+        crowd, outcome = self.store.study.settings.crowd, str(state["outcome"])
+        if state["door"] == "prolific" and (url := prolific_return(crowd, outcome)):
+            return {"url": url, "redirect": True}
+        if state["door"] == "mturk":
+            code = state["code"]
+            answered = int(str(state["answered"]))
+            form = mturk_submission(crowd, session.visit, outcome, answered, code if isinstance(code, str) else None)
+            return {"submit": form} if form else {}
+        return {}
+
+
+def trial_routes(pages: Pages, simulation: str | None) -> APIRouter:
     """All routes below `/api`; simulated annotators come in only with the secret `simulation`."""
     router = APIRouter(prefix="/api")
+    store, sessions = pages.store, pages.sessions
 
     @router.post("/simulated")
     def simulated(body: Simulated) -> Response:
         if simulation is None or not hmac.compare_digest(body.secret.encode(), simulation.encode()):
             raise Refused("Simulated annotators are not let in here.", "door")
         session = Session(store.enter("simulated", body.name, simulated=True), {})
-        response = _answer(store.state(session.annotator), session)
+        response = pages.answer(store.state(session.annotator), session)
         sessions.set_cookie(response, session)
         return response
 
-    router.include_router(_stage_routes(store, sessions))
-    router.include_router(_task_routes(store, sessions))
+    router.include_router(_stage_routes(pages))
+    router.include_router(_task_routes(pages))
     return router
 
 
-def _stage_routes(store: Store, sessions: Sessions) -> APIRouter:
+def _stage_routes(pages: Pages) -> APIRouter:
     router = APIRouter()
+    store, sessions = pages.store, pages.sessions
 
     @router.get("/state")
     def state(request: Request) -> Response:
         session = sessions.read(request)
         if session is None:
             return JSONResponse({"state": _door(store)})
-        return _answer(store.state(session.annotator), session)
+        return pages.answer(store.state(session.annotator), session)
 
     @router.post("/enter")
     def enter(body: Name) -> Response:
@@ -104,7 +143,7 @@ def _stage_routes(store: Store, sessions: Sessions) -> APIRouter:
         if not name:
             raise Refused("Please write a name.", "invalid")
         session = Session(store.enter("open", name), {})
-        response = _answer(store.state(session.annotator), session)
+        response = pages.answer(store.state(session.annotator), session)
         sessions.set_cookie(response, session)
         return response
 
@@ -117,45 +156,46 @@ def _stage_routes(store: Store, sessions: Sessions) -> APIRouter:
     @router.post("/consent")
     def consent(request: Request, body: Agreement) -> Response:
         session = sessions.require(request)
-        return _answer(store.consent(session.annotator, body.agreed), session)
+        return pages.answer(store.consent(session.annotator, body.agreed), session)
 
     @router.post("/begin")
     def begin(request: Request) -> Response:
         session = sessions.require(request)
-        return _answer(store.begin(session.annotator), session)
+        return pages.answer(store.begin(session.annotator), session)
 
     @router.post("/check")
     def check(request: Request, body: CheckBody) -> Response:
         session = sessions.require(request)
         outcome, right = store.answer_check(session.annotator, body.answers, body.attempts_left)
-        return _answer(outcome, session, {"right": right})
+        return pages.answer(outcome, session, {"right": right})
 
     return router
 
 
-def _task_routes(store: Store, sessions: Sessions) -> APIRouter:
+def _task_routes(pages: Pages) -> APIRouter:
     router = APIRouter()
+    store, sessions = pages.store, pages.sessions
 
     @router.post("/vote")
     def vote(request: Request, body: VoteBody) -> Response:
         session = sessions.require(request)
         answer = Answer(body.choice, tuple(body.reasons), body.loops)
-        return _answer(store.vote(session.annotator, body.token, answer), session)
+        return pages.answer(store.vote(session.annotator, body.token, answer), session)
 
     @router.post("/broken")
     def broken(request: Request, body: Broken) -> Response:
         session = sessions.require(request)
-        return _answer(store.report_broken(session.annotator, body.token, body.which), session)
+        return pages.answer(store.report_broken(session.annotator, body.token, body.which), session)
 
     @router.post("/undo")
     def undo(request: Request, body: UndoBody) -> Response:
         session = sessions.require(request)
-        return _answer(store.undo(session.annotator, body.token), session)
+        return pages.answer(store.undo(session.annotator, body.token), session)
 
     @router.post("/more")
     def more(request: Request) -> Response:
         session = sessions.require(request)
-        return _answer(store.more(session.annotator), session)
+        return pages.answer(store.more(session.annotator), session)
 
     return router
 
@@ -171,18 +211,3 @@ def refusal(refused: Refused, state: Json | None = None) -> JSONResponse:
 def _door(store: Store) -> Json:
     study = store.study
     return {"stage": "door", "study": study.name, "open": "open" in study.settings.doors}
-
-
-def _answer(outcome: Outcome, session: Session, extra: Json | None = None) -> JSONResponse:
-    state = {**outcome.state, **({"visit": session.visit} if session.visit else {})}
-    if outcome.refused is not None:
-        return refusal(outcome.refused, state)
-    content: Json = {"state": state, **(extra or {})}
-    saved, previous = outcome.saved, outcome.previous
-    if saved is not None:
-        content["saved"] = {"repeated": saved.repeated}
-        if saved.correct is not None:
-            content["feedback"] = {"correct": saved.correct, "note": saved.note}
-    if previous is not None:
-        content["previous"] = asdict(previous)
-    return JSONResponse(content)

@@ -464,4 +464,5 @@ document.addEventListener("keydown", (event) => {
   }
 }, true);
 
-ask("state").then(({ state }) => show(state));
+if (location.hash === "#preview") show({ stage: "preview" });
+else ask("state").then(({ state }) => show(state));

@@ -197,7 +197,7 @@ def fill_study(
     def fill(connection: object) -> None:
         migrate.upgrade(connection)  # type: ignore[arg-type]
         connection.execute(StudyRow.__table__.insert().values(**row))  # type: ignore[attr-defined]
-        add_contents(connection, contents, models, votes, random.Random(0))  # type: ignore[arg-type]
+        add_contents(connection, contents, models, votes, random.Random())  # type: ignore[arg-type]
 
     database.transact(fill)
     database.dispose()

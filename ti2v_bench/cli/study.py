@@ -164,3 +164,106 @@ def _print_created(database: str, created: "Created", votes: int) -> None:
     for note in created.notes:
         click.echo(note)
     click.echo(f"Serve it with: ti2v-bench annotate {database}")
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.option("--count", type=click.IntRange(1, 10_000), required=True, help="How many people to invite.")
+@click.option("--public-url", default="http://127.0.0.1:7860", help="Address under which they reach the server.")
+def invite(database: str, count: int, public_url: str) -> None:
+    """Print one link for each of COUNT people; the study needs the door `invite`."""
+    from annotation_app.store import Store
+    from annotation_app.study import open_study
+
+    store = Store(open_study(database))
+    try:
+        if "invite" not in store.study.settings.doors:
+            raise click.UsageError("This study has no door 'invite'. Make it with --doors open,invite.")
+        for token in store.invite(count):
+            click.echo(f"{public_url.rstrip('/')}/join/{token}")
+    finally:
+        store.close()
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.argument("platform", type=click.Choice(["prolific", "mturk"]))
+@click.option(
+    "--public-url", required=True, metavar="URL", help="Address under which the platform's workers reach the server."
+)
+@click.option("--out", type=_FILE, help="File to write; default: standard output.")
+@click.option("--completed", metavar="CODE", help="Prolific's completion code; default: one is drawn.")
+@click.option("--screened", metavar="CODE", help="Code for those who fail the check or do not agree.")
+@click.option("--full", metavar="CODE", help="Code for those who come when nothing is left.")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="URL", help="A stand-in for the platform, for trying things out."
+)
+def crowd(
+    database: str,
+    platform: str,
+    public_url: str,
+    out: Path | None,
+    completed: str | None,
+    screened: str | None,
+    full: str | None,
+    hosts: tuple[str, ...],
+) -> None:
+    """Open the study in DB to PLATFORM and write what the platform asks for: settings, or the HIT's XML."""
+    from annotation_app.recruit import open_to_crowd
+
+    text = open_to_crowd(
+        database, platform, public_url, {"completed": completed, "screened": screened, "full": full}, hosts
+    )
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    from ti2v_bench.files import write_bytes
+
+    write_bytes(out, text.encode())
+    click.echo(f"The study is open to {platform}; written to {out}")
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.argument("out", type=_FILE)
+def backup(database: str, out: Path) -> None:
+    """Copy the study in DB to OUT while it is being served: an SQLite file that holds one state of it."""
+    from annotation_app.backup import backup_study
+
+    size = backup_study(database, out)
+    click.echo(f"{size} bytes written to {out}. Keep a copy of the key and the media folder too.")
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+def upgrade(database: str) -> None:
+    """Bring the study in DB to the schema of this version; a backup is written beside an SQLite file first."""
+    from annotation_app.backup import upgrade_study
+
+    click.echo(upgrade_study(database))
+
+
+@study.command()
+@click.argument("database", metavar="DB")
+@click.option("--bench", type=_FILE, help="Folder of the bench. Default: where it lay before.")
+@click.option("--videos", type=_FILE, help="Folder of the videos. Default: where it lay before.")
+@click.option("--models", default="", metavar="A,B…", help="Models to add.")
+@click.option("--votes", type=click.IntRange(1), help="Annotators per comparison from now on; not fewer than before.")
+def grow(database: str, bench: Path | None, videos: Path | None, models: str, votes: int | None) -> None:
+    """Add models, pairs or votes to the study in DB; votes already given are not touched."""
+    from annotation_app.growth import grow_study
+
+    names = tuple(entry.strip() for entry in models.split(",") if entry.strip())
+    added = grow_study(database, bench, videos, names, votes)
+    click.echo(f"{added.comparisons} comparisons added; {added.votes} votes per comparison")
+    for note in added.notes:
+        click.echo(note)
+
+
+@study.command()
+@click.password_option(help="The password; asked for if not given.")
+def password(password: str) -> None:
+    """Print the line that gives the server its administrator's password, as a hash."""
+    from annotation_app.passwords import ADMIN_VARIABLE, hash_password
+
+    click.echo(f"export {ADMIN_VARIABLE}='{hash_password(password)}'")

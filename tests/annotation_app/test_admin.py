@@ -1,0 +1,150 @@
+"""The administrator's pages: closed to everybody else, and what they change."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from annotation_app.export import vote_table
+from annotation_app.monitor import overview
+from annotation_app.passwords import ADMIN_VARIABLE, hash_password, password_matches
+from annotation_app.settings import StudyError
+from tests.annotation_app.conftest import PLAIN, Lab, Served, require_sound, start_server, write_study
+
+MakeLab = Callable[..., Lab]
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ADMIN_VARIABLE, hash_password(PASSWORD))
+        yield from start_server(write_study(tmp_path_factory.mktemp("admin"), replace(PLAIN, watch=0.0)))
+
+
+@pytest.fixture
+def admin(served: Served) -> httpx.Client:
+    client = served.client(follow_redirects=True)
+    assert "Annotators" in client.post("/admin/login", data={"password": PASSWORD}).text
+    return client
+
+
+def vote_as(served: Served, name: str, votes: int) -> None:
+    client = served.client()
+    client.post("/api/enter", json={"name": name})
+    client.post("/api/consent", json={"agreed": True})
+    state = client.post("/api/begin", json={}).json()["state"]
+    for _ in range(votes):
+        body = {"token": state["token"], "choice": "left", "reasons": ["object_motion"]}
+        state = client.post("/api/vote", json=body).json()["state"]
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/votes.csv", "/report"])
+def test_reading_needs_the_password(served: Served, path: str) -> None:
+    reply = served.client().get(path)
+    assert reply.status_code == 403
+    assert "vote_id" not in reply.text
+
+
+@pytest.mark.parametrize("path", ["/admin/pause", "/admin/exclude", "/admin/include"])
+def test_changing_needs_the_password(served: Served, path: str) -> None:
+    data = {"paused": "1", "annotator": "x", "reason": "y"}
+    assert served.client().post(path, data=data).status_code == 403
+    assert not served.store.study.paused
+
+
+def test_a_wrong_password_and_a_forged_cookie_do_not_let_in(served: Served) -> None:
+    client = served.client()
+    assert client.post("/admin/login", data={"password": PASSWORD + "!"}).status_code == 403
+    assert client.get("/admin", headers={"cookie": "ti2v_admin=ImFkbWluIg.aaaa.bbbb"}).status_code == 403
+
+
+def test_an_annotators_session_is_no_administrators(served: Served) -> None:
+    client = served.client()
+    client.post("/api/enter", json={"name": "curious"})
+    token = client.cookies["ti2v_session"]
+    assert client.get("/admin", headers={"cookie": f"ti2v_admin={token}"}).status_code == 403
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites(served: Served) -> None:
+    reply = served.client().post("/admin/login", data={"password": PASSWORD})
+    assert {"httponly", "samesite=strict"} <= {part.strip().lower() for part in reply.headers["set-cookie"].split(";")}
+
+
+def test_a_paused_study_gives_out_no_task_but_takes_the_open_answer(served: Served, admin: httpx.Client) -> None:
+    client = served.client()
+    client.post("/api/enter", json={"name": "pausing"})
+    client.post("/api/consent", json={"agreed": True})
+    state = client.post("/api/begin", json={}).json()["state"]
+    assert "paused" in admin.post("/admin/pause", data={"paused": "1"}).text
+    reply = client.post("/api/vote", json={"token": state["token"], "choice": "left", "reasons": []}).json()
+    assert "saved" in reply
+    assert reply["state"]["stage"] == "paused"
+    admin.post("/admin/pause", data={"paused": "0"})
+    assert client.get("/api/state").json()["state"]["stage"] == "task"
+
+
+def test_excluding_takes_votes_out_and_including_brings_them_back(served: Served, admin: httpx.Client) -> None:
+    vote_as(served, "doubtful", 3)
+    code = served.store.keys.pseudonym("open", "doubtful")
+    page = admin.post("/admin/exclude", data={"annotator": code, "reason": "clicked blindly"}).text
+    assert "clicked blindly" in page
+    assert code not in set(vote_table(served.database)["annotator"])
+    assert code in set(vote_table(served.database, excluded=True)["annotator"])
+    assert admin.post("/admin/exclude", data={"annotator": code, "reason": "again"}).status_code == 409
+    admin.post("/admin/include", data={"annotator": code})
+    assert (vote_table(served.database)["annotator"] == code).sum() == 3
+    require_sound(Lab(served.store, None, str(served.database)))  # type: ignore[arg-type]
+
+
+def test_the_votes_come_as_csv(served: Served, admin: httpx.Client) -> None:
+    vote_as(served, "plain", 2)
+    reply = admin.get("/admin/votes.csv")
+    assert reply.headers["content-type"].startswith("text/csv")
+    assert len(reply.text.splitlines()) == len(vote_table(served.database)) + 1
+
+
+def test_an_excluded_annotators_places_are_filled_by_others(make_lab: MakeLab, database_url: str) -> None:
+    lab = make_lab(database_url, pairs=4, votes=1)
+    ann, bob = lab.join("Ann"), lab.join("Bob")
+    for who in (ann, bob):
+        while lab.store.state(who).state["stage"] == "task":
+            lab.answer(who)
+    code = lab.store.keys.pseudonym("open", "Ann")
+    lab.store.exclude(code, "test")
+    require_sound(lab)
+    assert lab.store.state(ann).state["stage"] == "closed"
+    lab.store.more(bob)
+    while lab.store.state(bob).state["stage"] == "task":
+        lab.answer(bob)
+    assert len(vote_table(lab.url)) == 12
+    lab.store.include(code)  # more votes than asked for, by the administrator's own decision
+    require_sound(lab)
+
+
+def test_the_overview_counts_what_the_rows_say(make_lab: MakeLab) -> None:
+    lab = make_lab(pairs=6, votes=2, gold=6, protocol=replace(PLAIN, gold_every=3))
+    for name in ("Ann", "Bob"):
+        who = lab.join(name)
+        while lab.store.state(who).state["stage"] == "task":
+            lab.answer(who, "left")
+    with lab.store._database.read() as connection:
+        found = overview(connection)
+    assert found.left_share == 1.0
+    gold = lab.rows("SELECT count(*) FROM vote v JOIN task t ON t.id = v.task WHERE v.kind = 'gold' AND t.first_left")
+    of = lab.rows("SELECT count(*) FROM vote WHERE kind = 'gold'")
+    assert found.gold == pytest.approx(gold[0][0] / of[0][0])  # type: ignore[operator]
+    assert found.seconds == pytest.approx(3.0)
+    assert all("one side" in line.flags for line in found.annotators if line.answered >= 20)
+
+
+def test_a_password_is_known_by_its_hash_only() -> None:
+    hashed = hash_password(PASSWORD)
+    assert PASSWORD not in hashed
+    assert hashed != hash_password(PASSWORD)
+    assert password_matches(PASSWORD, hashed)
+    assert not password_matches("correct horse", hashed)
+    assert not password_matches(PASSWORD, "scrypt:::")
+    with pytest.raises(StudyError, match="at least 8"):
+        hash_password("short")
