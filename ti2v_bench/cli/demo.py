@@ -30,10 +30,10 @@ def demo(out: Path, pairs: int, votes: int, simulate: int | None, headless: bool
 
     Run it again to go on where it stopped; everything lies in --out.
     """
-    from annotation_app.server import ServeOptions, serving
-
     if headless and not simulate:
         raise click.UsageError("--headless has nobody to vote; add --simulate N, e.g. --headless --simulate 5.")
+    from annotation_app.server import ServeOptions, serving
+
     models = (*TRAINED, *CONTROLS) if _torch() else CONTROLS[::-1]
     click.echo(f"1. Bench: {_bench(out / 'shapes', pairs, seed)}")
     click.echo(f"2. Videos of {', '.join(models)}{_why(models)}")

@@ -69,8 +69,8 @@ def answers(votes: pd.DataFrame) -> "pd.Series[str]":
 def _comparison(votes: pd.DataFrame) -> "pd.Series[str]":
     left, right = votes["left"].astype(str), votes["right"].astype(str)
     first, second = left.where(left < right, right), right.where(left < right, left)
-    keys = list(zip(votes["pair_id"].astype(str), first, second, strict=True))
-    return pd.Series(keys, index=votes.index, dtype=object)
+    # One text per comparison: pandas takes a series of tuples for several keys. No id holds a line break.
+    return votes["pair_id"].astype(str) + "\n" + first + "\n" + second
 
 
 def _gold(gold: pd.DataFrame) -> "pd.Series[float]":
