@@ -41,7 +41,7 @@ def checks(votes: pd.DataFrame) -> Checks:
     left = (sided["choice"] == "left").groupby(sided["annotator"]).mean()
     gold = repeats = seconds = nothing
     if "kind" in rows:
-        rows["answer"] = answers(rows)
+        rows["answer"], rows["comparison"] = answers(rows), _comparison(rows)
         gold = _gold(rows[rows["kind"] == "gold"])
         repeats = _repeats(rows)
     if {"shown_at", "answered_at"} <= set(rows):
@@ -66,22 +66,22 @@ def answers(votes: pd.DataFrame) -> "pd.Series[str]":
     return left.where(choice == "left", right.where(choice == "right", " " + choice))
 
 
-def _comparison(votes: pd.DataFrame) -> "pd.Series[str]":
+def _comparison(votes: pd.DataFrame) -> "pd.Series[int]":
+    """A code per row: equal where pair and the two models are."""
     left, right = votes["left"].astype(str), votes["right"].astype(str)
     first, second = left.where(left < right, right), right.where(left < right, left)
-    # One text per comparison: pandas takes a series of tuples for several keys. No id holds a line break.
-    return votes["pair_id"].astype(str) + "\n" + first + "\n" + second
+    return votes.groupby([votes["pair_id"].astype(str), first, second], sort=False).ngroup()
 
 
 def _gold(gold: pd.DataFrame) -> "pd.Series[float]":
     """A gold comparison's key is the answer that most annotators gave; on a tie of answers it counts for nobody."""
     if gold.empty:
         return pd.Series(dtype=float)
-    counts = pd.crosstab(_comparison(gold), gold["answer"])
+    counts = pd.crosstab(gold["comparison"], gold["answer"])
     clear = (counts.eq(counts.max(axis=1), axis=0).sum(axis=1) == 1) & (counts.sum(axis=1) >= 2)
     key = counts.idxmax(axis=1)[clear]
-    right = gold["answer"] == _comparison(gold).map(key)
-    known = _comparison(gold).isin(key.index)
+    right = gold["answer"] == gold["comparison"].map(key)
+    known = gold["comparison"].isin(key.index)
     return right[known].astype(float).groupby(gold["annotator"][known]).mean()
 
 
@@ -90,8 +90,8 @@ def _repeats(rows: pd.DataFrame) -> "pd.Series[float]":
     main, repeat = main_rows(rows), rows[rows["kind"] == "repeat"]
     if repeat.empty:
         return pd.Series(dtype=float)
-    first = dict(zip(zip(main["annotator"], _comparison(main), strict=True), main["answer"], strict=True))
-    before = [first.get(key) for key in zip(repeat["annotator"], _comparison(repeat), strict=True)]
+    first = dict(zip(zip(main["annotator"], main["comparison"], strict=True), main["answer"], strict=True))
+    before = [first.get(key) for key in zip(repeat["annotator"], repeat["comparison"], strict=True)]
     known = np.array([answer is not None for answer in before])
     same = pd.Series(before, index=repeat.index, dtype=object) == repeat["answer"]
     return same[known].astype(float).groupby(repeat["annotator"][known]).mean()
@@ -147,6 +147,5 @@ def _second(votes: pd.DataFrame) -> Mask:
     order = next((name for name in ("answered_at", "vote_id") if name in votes), None)
     main = main_rows(votes)
     main = main.sort_values(order, kind="stable") if order else main
-    key = pd.Series(list(zip(main["annotator"].astype(str), _comparison(main), strict=True)), index=main.index)
-    again = key.duplicated().reindex(votes.index, fill_value=False)
-    return again.to_numpy().astype(bool)
+    again = pd.DataFrame({"annotator": main["annotator"].astype(str), "comparison": _comparison(main)}).duplicated()
+    return again.reindex(votes.index, fill_value=False).to_numpy().astype(bool)
