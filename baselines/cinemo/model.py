@@ -59,10 +59,10 @@ class Sizes:
 FULL = Sizes(LavieConfig(), 256, TemporalVaeShape(), ClipShape())
 """The published ones."""
 TINY = Sizes(
-    LavieConfig(channels=(64, 64), attention=(True, False), layers=1, heads=2, context=32),
+    LavieConfig(channels=(64, 64), attention=(True, False), layers=1, heads=2, context=16),
     32,
     TemporalVaeShape(widths=(32, 32, 32, 32), layers=1),
-    ClipShape(width=32, layers=1, heads=2),
+    ClipShape(width=16, layers=1, heads=2),
 )
 """For `random-tiny`: every path, in seconds on a CPU."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lavie.config import ROTARY_CHANNELS
-from baselines.nn.attention import Attention
+from baselines.nn.attention import Attention, fused_attention
 from baselines.nn.feedforward import FeedForward
 from baselines.nn.rotary import rotary_table, rotate_pairs
 
@@ -69,7 +69,7 @@ class RelativeBias(nn.Module):
     def forward(self, buckets: Tensor) -> Tensor:
         """(F, F) buckets -> (heads, F, F)."""
         bias: Tensor = self.relative_attention_bias(buckets)
-        return bias.permute(2, 0, 1)
+        return bias.permute(2, 0, 1).contiguous()  # the fused kernel reads rows
 
 
 class TemporalAttention(Attention):
@@ -85,7 +85,7 @@ class TemporalAttention(Attention):
         q, k, v = (self.split(to(x)) for to in (self.to_q, self.to_k, self.to_v))
         q, k = rotate_pairs(q, positions.rotary), rotate_pairs(k, positions.rotary)
         bias = self.time_rel_pos_bias(positions.buckets)
-        return self.join(F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+        return self.join(fused_attention(q, k, v, bias))
 
 
 class Block(nn.Module):

@@ -1,7 +1,20 @@
 """Multi-head attention under the diffusers library's key names, always through the fused kernel."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+MAX_SEQUENCES = 65535
+"""CUDA's fused kernels lay the batch along a grid axis that ends here; over frames there is one sequence per cell."""
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attention of q (B, heads, N, d) to k and v (B, heads, M, d); `bias` (heads, N, M) is added to the scores."""
+    if len(q) <= MAX_SEQUENCES:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    queries, keys, values = (torch.split(part, MAX_SEQUENCES) for part in (q, k, v))
+    parts = zip(queries, keys, values, strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part, attn_mask=bias) for part in parts])
 
 
 class Attention(nn.Module):
@@ -27,8 +40,7 @@ class Attention(nn.Module):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attention of projected q (B, N, width), k and v (B, M, width); `bias` (heads, N, M) joins the scores."""
-        out = F.scaled_dot_product_attention(self.split(q), self.split(k), self.split(v), attn_mask=bias)
-        return self.join(out)
+        return self.join(fused_attention(self.split(q), self.split(k), self.split(v), bias))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, width) -> (B, heads, N, head_dim)."""

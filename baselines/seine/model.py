@@ -40,9 +40,9 @@ class Sizes:
 FULL = Sizes(LavieConfig(in_channels=9), VaeShape(), ClipShape())
 """The published ones."""
 TINY = Sizes(
-    LavieConfig(in_channels=9, channels=(64, 64), attention=(True, False), layers=1, heads=2, context=32),
+    LavieConfig(in_channels=9, channels=(64, 64), attention=(True, False), layers=1, heads=2, context=16),
     VaeShape(widths=(32, 32, 32, 32), layers=1),
-    ClipShape(width=32, layers=1, heads=2),
+    ClipShape(width=16, layers=1, heads=2),
 )
 """For `random-tiny`: every path, in seconds on a CPU."""
 
