@@ -1,7 +1,7 @@
 """Where the files of one model come from, and what was taken."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,16 +40,23 @@ class Source:
         self._options = options
         self._taken: dict[Path, dict[str, object]] = {}
 
-    def path(self, file: WeightFile) -> Path:
-        """Where `file` lies on this machine, noted for the record.
+    def path(self, file: WeightFile, *others: WeightFile) -> Path:
+        """Where `file`, or else the first of `others`, lies on this machine, noted for the record.
 
         Raises:
-            CheckpointError: it is not there, or not the one that is pinned.
+            CheckpointError: none is there, or it is not the one that is pinned; the message is about `file`.
         """
-        path = fetch(file, self._options.weights)
-        if path not in self._taken:
-            self._taken[path] = weight_record(file, path)
-        return path
+        errors = []
+        for candidate in (file, *others):
+            try:
+                path = fetch(candidate, self._options.weights)
+            except CheckpointError as error:
+                errors.append(error)
+                continue
+            if path not in self._taken:
+                self._taken[path] = weight_record(candidate, path)
+            return path
+        raise errors[0]
 
     def json(self, file: WeightFile) -> Mapping[str, object]:
         """A published configuration.
@@ -72,9 +79,13 @@ class Source:
         file: WeightFile,
         dtype: torch.dtype,
         published: Callable[[Path], State] = read_state,
+        others: Sequence[WeightFile] = (),
     ) -> Network:
-        """What `factory` makes, with the weights that `published` reads from `file`, or with random ones."""
-        state = random_state(factory, 0, dtype, self.device) if self.random else published(self.path(file))
+        """What `factory` makes, with the weights that `published` reads from `file`, or with random ones.
+
+        `others` are further names that the same file may have.
+        """
+        state = random_state(factory, 0, dtype, self.device) if self.random else published(self.path(file, *others))
         return build(factory, state, expected=file, dtype=dtype, device=self.device)
 
     def record(self) -> object:

@@ -4,7 +4,6 @@ Nobody here has seen the published folder; what its small files say is taken whe
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,25 +11,22 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from baselines.animate_anything.network import to_diffusers
 from baselines.animate_anything.settings import SCHEDULER, TEXT, TOKENIZER, UNET, VAE
-from baselines.checkpoints import CheckpointError, State, renamed
+from baselines.checkpoints import CheckpointError, read_state
 from baselines.diffusers_config import require
+from baselines.diffusers_layout import autoencoder_state, text_state
 from baselines.lvdm.tokenizer import byte_tokenizer
 from baselines.modelscope.adapter import ReadText
-from baselines.modelscope.networks import Sizes, Source
+from baselines.modelscope.networks import Sizes
 from baselines.modelscope.trunk import build_text_unet
 from baselines.nn.openclip import build_text
 from baselines.nn.stable_vae import build_vae
+from baselines.source import Source
 from ti2v_bench.model import WeightFile
 
-_OLD_ATTENTION = tuple(
-    (rf"(mid_block\.attentions\.0\.){old}\.", rf"\1{new}.")
-    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
-)
-"""Names that diffusers gave the autoencoder's attention before 0.18."""
 BASE_SCHEDULER: Mapping[str, object] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -55,31 +51,28 @@ def load_unet(source: Source, sizes: Sizes, dtype: torch.dtype) -> UNet3DConditi
     """The network that takes a mask and a strength."""
     return source.network(
         lambda: build_text_unet(sizes.trunk, 5, strength=True),
-        lambda: to_diffusers(source.state(*UNET)),
         UNET[0],
         dtype,
+        lambda path: to_diffusers(read_state(path)),
+        UNET[1:],
     )
 
 
 def load_vae(source: Source, sizes: Sizes, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder, under today's or diffusers' older names."""
 
-    def published() -> State:
-        state = renamed(source.state(*VAE), _OLD_ATTENTION)
-        convolved = re.compile(r"mid_block\.attentions\.0\.to_\w+(\.0)?\.weight")
-        return {key: value.flatten(1) if convolved.search(key) else value for key, value in state.items()}
-
-    return source.network(lambda: build_vae(sizes.vae), published, VAE[0], dtype)
+    return source.network(
+        lambda: build_vae(sizes.vae), VAE[0], dtype, lambda path: autoencoder_state(read_state(path)), VAE[1:]
+    )
 
 
 def load_text(source: Source, sizes: Sizes, dtype: torch.dtype) -> ReadText:
     """The text encoder's last layer behind its tokenizer; 77 positions, padded with the tokenizer's own token."""
 
-    def published() -> State:
-        state = renamed(source.state(*TEXT), ((r"^text_model\.", ""),))
-        return {key: value for key, value in state.items() if not key.endswith("position_ids")}
+    def factory() -> CLIPTextModel:
+        return build_text(sizes.text)
 
-    encoder = source.network(lambda: build_text(sizes.text), published, TEXT[0], dtype)
+    encoder = source.network(factory, TEXT[0], dtype, lambda path: text_state(read_state(path), factory), TEXT[1:])
     tokenize = byte_tokenizer() if source.random else _tokenizer(source)
 
     def read_text(prompts: Sequence[str]) -> Tensor:

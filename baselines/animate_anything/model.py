@@ -17,10 +17,11 @@ from baselines.animate_anything.settings import CARD, Settings
 from baselines.animate_anything.solver import schedule, solve, start
 from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.blocks import BLOCKS
-from baselines.modelscope.networks import TINY, Sizes, Source
+from baselines.modelscope.networks import TINY, Sizes
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.sampling.guidance import guided
 from baselines.settings import with_changes
+from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
 
@@ -97,7 +98,7 @@ class AnimateAnything:
         spacing = self.spacing.name if self.settings.spacing == "checkpoint" else self.settings.spacing
         plan = schedule(self.settings.steps, spacing, self.spacing.offset)
         *_, latents = solve(network, start(first.expand_as(drawn), drawn, plan.sigmas[0]), plan)
-        frames = decode(self.vae, latents.transpose(1, 2).flatten(0, 1), at_once=self.settings.frames)
+        frames = decode(self.vae, latents.transpose(1, 2).flatten(0, 1), at_once=4)  # frames do not meet here; memory
         return as_frames(torch.unflatten(frames, 0, (len(prepared), -1)))
 
     def provenance(self) -> Mapping[str, object]:

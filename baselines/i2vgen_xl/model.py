@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
-from baselines.checkpoints import State
+from baselines.checkpoints import State, read_state
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
@@ -20,10 +21,11 @@ from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.blocks import BLOCKS
 from baselines.modelscope.keys import to_diffusers
-from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_vae, load_vision
+from baselines.modelscope.networks import TINY, Sizes, load_text, load_vae, load_vision
 from baselines.modelscope.trunk import build_image_unet
 from baselines.nn.stable_vae import decode, encode_sample
 from baselines.settings import with_changes
+from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
 
@@ -118,13 +120,13 @@ def without_grey_end(frames: Frames) -> Frames:
 def load_unet(source: Source, settings: Settings, sizes: Sizes, dtype: torch.dtype) -> I2VGenXLUNet:
     """The network, from the official file or from the Hub's diffusers folder, with its image branch weighed."""
 
-    def published() -> State:
-        if settings.behaviour == "hub":
-            return source.state(UNET_OF_HUB)
-        return to_diffusers(source.state(UNET), sizes.trunk, image=True)
+    hub = settings.behaviour == "hub"
 
-    expected = UNET_OF_HUB if settings.behaviour == "hub" else UNET
-    unet = source.network(lambda: build_image_unet(sizes.trunk), published, expected, dtype)
+    def published(path: Path) -> State:
+        state = read_state(path)
+        return state if hub else to_diffusers(state, sizes.trunk, image=True)
+
+    unet = source.network(lambda: build_image_unet(sizes.trunk), UNET_OF_HUB if hub else UNET, dtype, published)
     weigh_image_branch(unet, BEHAVIOURS[settings.behaviour].image_factor)
     return unet
 

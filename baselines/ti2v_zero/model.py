@@ -13,9 +13,10 @@ from baselines.adapter import Noise, channels_last, compile_blocks, precision_of
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.blocks import BLOCKS
-from baselines.modelscope.networks import TINY, Sizes, Source, load_text, load_unet, load_vae
+from baselines.modelscope.networks import TINY, Sizes, load_text, load_unet, load_vae
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
+from baselines.source import Source
 from baselines.ti2v_zero.preprocess import first_frame
 from baselines.ti2v_zero.sampler import Draw, Resampling, sample_clip, slide
 from baselines.ti2v_zero.settings import CARD, CLIP, UNET, VAE, Settings
