@@ -42,9 +42,16 @@ class Making:
     """Pairs in the call that made it."""
 
 
-def generated(job: Job, frames: Frames, fps: int | Fraction, video: bytes, model: Model, making: Making) -> bytes:
-    """The sidecar of a video that `model` has just made."""
-    own = dict(model.provenance()) if isinstance(model, Traceable) else {}
+def said_by(model: Model) -> dict[str, object]:
+    """What a model says of itself; nothing if it cannot."""
+    return dict(model.provenance()) if isinstance(model, Traceable) else {}
+
+
+def generated(
+    job: Job, frames: Frames, fps: int | Fraction, video: bytes, said: Mapping[str, object], making: Making
+) -> bytes:
+    """The sidecar of a video that a model has just made; `said` is what the model said of itself then."""
+    own = dict(said)
     record: dict[str, object] = {
         "origin": "generated",
         **_what(job),

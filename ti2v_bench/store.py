@@ -4,8 +4,7 @@ The folder is the state. A video under its final name is finished, and always ha
 written first. Readers ask for names; a partial file begins with a dot and is never taken for a video.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
@@ -124,16 +123,17 @@ class _LockedFile:
 
     def release(self) -> None:
         """Unlink while locked: whoever waits on the old file sees that it has no name any more and opens a new one."""
-        with suppress(OSError):
-            self._path.unlink()
-        self._lock.release()
+        if self._lock.is_locked:  # a second release must not unlink another process's file
+            with suppress(OSError):
+                self._path.unlink()
+            self._lock.release()
 
 
 def _lock(video: Path) -> _LockedFile | None:
     from filelock import FileLock, Timeout
 
     path = video.parent / CLAIMS / f"{video.stem}.lock"
-    lock = FileLock(path)
+    lock = FileLock(path, thread_local=False)  # taken by one thread, given back by another
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,17 +150,3 @@ def _lock(video: Path) -> _LockedFile | None:
             with suppress(OSError):
                 partial.unlink()  # its writer held this lock, so it is dead
     return _LockedFile(lock, path)
-
-
-@contextmanager
-def claimed(store: Store, names: list[str]) -> Iterator[dict[str, Claim]]:
-    """Claims on as many of `names` as are free, released at the end; a claim already given back is skipped."""
-    held: dict[str, Claim] = {}
-    try:
-        for name in names:
-            if (claim := store.claim(name)) is not None:
-                held[name] = claim
-        yield held
-    finally:
-        for claim in held.values():
-            claim.release()

@@ -146,6 +146,10 @@ class JobQueue:
                 final.append(outcome)
         return final
 
+    def is_suspect(self, job: Job) -> bool:
+        """Whether a worker died with this job; such a job works alone."""
+        return job in self._deaths
+
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Book jobs whose worker went away through no fault of theirs; they wait for another one."""
         for job in jobs:

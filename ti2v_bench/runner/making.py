@@ -4,18 +4,22 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ti2v_bench.files import StorageError
 from ti2v_bench.model import BatchModel, Frames, Model, ModelOptions, Traceable
-from ti2v_bench.provenance import Making, generated, identity
+from ti2v_bench.provenance import Making, generated, identity, said_by
 from ti2v_bench.records import Job
 from ti2v_bench.registry import load_model
 from ti2v_bench.runner.jobs import Outcome, RunError, video_name
-from ti2v_bench.store import Store, claimed, open_store
+from ti2v_bench.store import Claim, Store, open_store
 from ti2v_bench.video import VideoError, encode_video
+
+_WRITERS = 4
+"""Threads that encode and publish; x264 itself runs on one thread per video."""
 
 
 @dataclass(frozen=True)
@@ -36,52 +40,90 @@ class Recipe:
 class Maker:
     """Holds a loaded model and makes videos with it.
 
+    With `overlap`, a call's videos are encoded and published by threads while the next call computes; their outcomes
+    come with a later call, or from `finish`.
+
     Raises:
         TI2VError: the model cannot be loaded, or its folder holds videos made with other settings.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, overlap: bool = False) -> None:
         self.store: Store = open_store(recipe.out)
         self.model: Model = load_model(recipe.model, recipe.options)
         if not getattr(self.model, "fps", None):
             raise RunError(f"Model {recipe.name!r} has no `fps`. Give the class an attribute fps, e.g. fps = 8.")
         self.batch = max(1, self.model.batch) if isinstance(self.model, BatchModel) else 1
         """Pairs per call; shrinks when memory runs out."""
+        self._writers = ThreadPoolExecutor(_WRITERS) if overlap else None
+        self._writing: list[Future[Outcome]] = []
         _refuse_mixture(self.model, recipe.name, self.store)
 
     def make(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Make and publish the videos of `jobs`; one outcome each.
+        """Make and publish the videos of `jobs`; returns outcomes, one per job unless they overlap.
 
         Raises:
             StorageError: the store is full or out of reach, so that going on makes no sense.
         """
-        names = {video_name(job): job for job in jobs}
-        with claimed(self.store, list(names)) as held:
-            done = {name: self.store.exists(name) for name in held}
-            outcomes = [Outcome(job, "taken") for name, job in names.items() if name not in held]
-            outcomes += [Outcome(names[name], "present") for name in held if done[name]]
-            missing = [names[name] for name in held if not done[name]]
-            while missing:
-                part, missing = missing[: self.batch], missing[self.batch :]
-                outcomes += self._make_part(part)
+        outcomes: list[Outcome] = []
+        held: list[tuple[Job, Claim]] = []
+        try:
+            for job in jobs:
+                claim = self.store.claim(video_name(job))
+                if claim is None:
+                    outcomes.append(Outcome(job, "taken"))
+                elif self.store.exists(video_name(job)):
+                    claim.release()
+                    outcomes.append(Outcome(job, "present"))
+                else:
+                    held.append((job, claim))
+            while held:
+                part = held[: self.batch]
+                outcomes += self._make_part([job for job, _ in part], dict(part))
+                del held[: len(part)]
+        finally:
+            for _, claim in held:
+                claim.release()
         return outcomes
 
-    def _make_part(self, jobs: list[Job]) -> list[Outcome]:
+    @property
+    def writing(self) -> bool:
+        """Whether outcomes are still to come."""
+        return bool(self._writing)
+
+    def finish(self) -> list[Outcome]:
+        """Wait until all videos are published; their outcomes.
+
+        Raises:
+            StorageError: as `make`.
+        """
+        done, self._writing = self._writing, []
+        return [future.result() for future in done]
+
+    def _make_part(self, jobs: list[Job], claims: dict[Job, Claim]) -> list[Outcome]:
         """At most `batch` jobs; a call that fails is broken up until only the culprit fails."""
         started = time.perf_counter()
         try:
             pictures = self._pictures(jobs)
         except Exception as error:  # one bad pair must not stop the others
             if len(jobs) == 1:
+                claims[jobs[0]].release()
                 return [_failed(jobs[0], error)]
             half = len(jobs) // 2
             if _is_out_of_memory(error):
                 self.batch = max(1, half)
+                error.__traceback__ = None  # its frames hold the tensors that did not fit
                 _free_memory()
-            error.__traceback__ = None  # its frames hold the tensors that did not fit
-            return self._make_part(jobs[:half]) + self._make_part(jobs[half:])
+            return self._make_part(jobs[:half], claims) + self._make_part(jobs[half:], claims)
         seconds = (time.perf_counter() - started) / len(jobs)
-        return [self._publish(job, frames, seconds, len(jobs)) for job, frames in zip(jobs, pictures, strict=True)]
+        said = said_by(self.model)
+        parts = [
+            _Made(job, claims[job], made, seconds, len(jobs), said) for job, made in zip(jobs, pictures, strict=True)
+        ]
+        if self._writers is None:
+            return [self._publish(part) for part in parts]
+        before = self.finish()  # never more than one call's frames in memory
+        self._writing = [self._writers.submit(self._publish, replace(p, frames=_copied(p.frames))) for p in parts]
+        return before
 
     def _pictures(self, jobs: list[Job]) -> list[object]:
         if len(jobs) == 1:
@@ -92,19 +134,40 @@ class Maker:
             raise VideoError(f"Model {jobs[0].model!r} returned {len(made)} videos for {len(jobs)} pairs.")
         return list(made)
 
-    def _publish(self, job: Job, pictures: object, seconds: float, batch: int) -> Outcome:
+    def _publish(self, made: "_Made") -> Outcome:
+        """Encode and write one video; gives its claim back."""
+        job = made.job
         try:
-            frames = as_frames(pictures, job.model)
+            frames = as_frames(made.frames, job.model)
             started = time.perf_counter()
             video = encode_video(frames, self.model.fps)
-            stages = {"generate": seconds, "encode": time.perf_counter() - started}
-            sidecar = generated(job, frames, self.model.fps, video, self.model, Making(stages, batch))
+            stages = {"generate": made.seconds, "encode": time.perf_counter() - started}
+            sidecar = generated(job, frames, self.model.fps, video, made.said, Making(stages, made.batch))
             self.store.publish(video_name(job), video, sidecar)
         except StorageError:
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # frames of another form; one bad pair must not stop the others
             return _failed(job, error)
+        finally:
+            made.claim.release()
         return Outcome(job, "made")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a model returned for one job, on its way to the store."""
+
+    job: Job
+    claim: Claim
+    frames: object
+    seconds: float
+    batch: int
+    said: dict[str, object]
+
+
+def _copied(frames: object) -> object:
+    """A model may use its buffer again while this one's frames are written."""
+    return frames.copy() if isinstance(frames, np.ndarray) else frames
 
 
 def as_frames(value: object, model: str) -> Frames:

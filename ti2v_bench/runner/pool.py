@@ -19,7 +19,7 @@ from ti2v_bench.records import Job
 from ti2v_bench.runner.devices import visible_gpu
 from ti2v_bench.runner.jobs import JobQueue, Outcome, RunError
 from ti2v_bench.runner.making import Maker, Recipe
-from ti2v_bench.runner.messages import Done, Loaded, Message, make_or_die, refusal
+from ti2v_bench.runner.messages import Done, Loaded, Message, make_or_die, next_jobs, refusal, still_open
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ class _Worker:
     """Starts on this device, this one included, since the model was last loaded there."""
     batch: int = 0
     """0 until the model is loaded."""
+    busy: bool = True
+    """It computes, or loads; otherwise it can take jobs, though videos of earlier ones may still be being written."""
     jobs: list[Job] = field(default_factory=list)
+    """Given to it, outcome not yet known."""
 
 
 def run_pool(recipe: Recipe, queue: JobQueue) -> Generator[Outcome, None, None]:
@@ -53,7 +56,7 @@ def run_pool(recipe: Recipe, queue: JobQueue) -> Generator[Outcome, None, None]:
         while queue.open:
             for worker in workers:
                 _feed(worker, queue, len(workers))
-            idle = any(worker.batch and not worker.jobs for worker in workers)
+            idle = any(not worker.busy for worker in workers)
             seconds = queue.seconds_to_next() if idle and queue.length else None
             for pipe in wait([worker.pipe for worker in workers], seconds):
                 worker = next(worker for worker in workers if worker.pipe is pipe)
@@ -79,20 +82,23 @@ def _start(recipe: Recipe, device: str, starts: int) -> _Worker:
 
 def _feed(worker: _Worker, queue: JobQueue, workers: int) -> None:
     """Near the end of the queue, smaller portions, so that no worker idles while another has a full batch before it."""
-    if worker.batch and not worker.jobs:
-        share = -(-queue.length // workers)
-        worker.jobs = queue.take(min(worker.batch, max(1, share)))
-        if worker.jobs:
-            with suppress(OSError):  # it has just died; the end of its pipe will be read next
-                worker.pipe.send(worker.jobs)
+    if worker.busy:
+        return
+    jobs = next_jobs(worker.jobs, worker.batch, queue, workers)
+    if jobs is not None:
+        worker.jobs += jobs
+        worker.busy = True
+        with suppress(OSError):  # it has just died; the end of its pipe will be read next
+            worker.pipe.send(jobs)
 
 
 def _hear(worker: _Worker, workers: list[_Worker], queue: JobQueue, message: Message) -> list[Outcome]:
     if isinstance(message, Loaded):
-        worker.batch = message.batch
+        worker.batch, worker.busy = message.batch, False
         return []
     if isinstance(message, Done):
-        worker.batch, worker.jobs = message.batch, []
+        worker.batch, worker.busy = message.batch, False
+        worker.jobs = still_open(worker.jobs, message)
         return queue.settle(message.outcomes)
     if message.storage:
         raise StorageError(message.text)
@@ -155,7 +161,7 @@ def _work(recipe: Recipe, device: str, pipe: "Connection[Message, list[Job] | No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        maker = Maker(_on_device(recipe, device))
+        maker = Maker(_on_device(recipe, device), overlap=True)
         pipe.send(Loaded(maker.batch))
         while (jobs := pipe.recv()) is not None:
             pipe.send(make_or_die(maker, jobs))

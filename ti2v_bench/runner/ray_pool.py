@@ -20,7 +20,7 @@ from ti2v_bench.records import Job
 from ti2v_bench.runner.devices import has_network
 from ti2v_bench.runner.jobs import JobQueue, Outcome, RunError
 from ti2v_bench.runner.making import Maker, Recipe
-from ti2v_bench.runner.messages import Done, Loaded, Message, Refusal, make_or_die, refusal
+from ti2v_bench.runner.messages import Done, Loaded, Message, Refusal, make_or_die, next_jobs, refusal, still_open
 
 _log = logging.getLogger(__name__)
 
@@ -45,26 +45,28 @@ class RayWorker:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._maker: Maker | None = None
+        self._homes: dict[Job, Job] = {}  # the job as this host sees it -> as the driver knows it
         self._folder = Path(tempfile.mkdtemp(prefix="ti2v-bench-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def load(self) -> Message:
         """Load the model; what `make` would say if that fails."""
         try:
-            self._maker = Maker(self._recipe)
+            self._maker = Maker(self._recipe, overlap=True)
         except Exception as error:
             return refusal(error)
         return Loaded(self._maker.batch)
 
     def make(self, parcels: list[Parcel]) -> Message:
-        """Make and publish videos."""
+        """Make and publish videos; with no parcels, finish those that are being written."""
         assert self._maker is not None
-        homes = {replace(p.job, pair=replace(p.job.pair, image=self._image(p))): p.job for p in parcels}
+        here = [replace(parcel.job, pair=replace(parcel.job.pair, image=self._image(parcel))) for parcel in parcels]
+        self._homes.update(zip(here, (parcel.job for parcel in parcels), strict=True))
         try:
-            done = make_or_die(self._maker, list(homes))
+            done = make_or_die(self._maker, here)
         except Exception as error:
             return refusal(error)
-        return Done([replace(outcome, job=homes[outcome.job]) for outcome in done.outcomes], done.batch)
+        return Done([replace(outcome, job=self._homes.pop(outcome.job)) for outcome in done.outcomes], done.batch)
 
     def _image(self, parcel: Parcel) -> Path:
         """The image where the driver sees it, if this host sees it too; else a copy."""
@@ -142,10 +144,10 @@ class _Crew:
         """Give jobs to idle workers."""
         for worker in self._workers:
             if worker.asked is None:
-                share = -(-self._queue.length // len(self._workers))
-                worker.jobs = self._queue.take(min(worker.batch, max(1, share)))
-                if worker.jobs:
-                    parcels = [Parcel(job, job.pair.image.read_bytes()) for job in worker.jobs]
+                jobs = next_jobs(worker.jobs, worker.batch, self._queue, len(self._workers))
+                if jobs is not None:
+                    worker.jobs += jobs
+                    parcels = [Parcel(job, job.pair.image.read_bytes()) for job in jobs]
                     worker.asked = worker.actor.make.remote(parcels)
 
     def hear(self) -> list[Outcome]:
@@ -169,7 +171,7 @@ class _Crew:
             worker.batch, self._fruitless = message.batch, 0
             return []
         if isinstance(message, Done):
-            worker.batch, worker.jobs = message.batch, []
+            worker.batch, worker.jobs = message.batch, still_open(worker.jobs, message)
             return self._queue.settle(message.outcomes)
         return self._refused(worker, message)
 

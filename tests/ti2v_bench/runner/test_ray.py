@@ -90,7 +90,8 @@ def test_a_host_that_does_not_see_the_bench_works_with_the_images_that_travel(be
     afar = replace(job, pair=replace(job.pair, image=Path("/not/on/this/host") / job.pair.image.name))
     worker = RayWorker(Recipe("static", "static", ModelOptions(), str(tmp_path / "out"), ("cpu",)))
     assert worker.load() == Loaded(1)
-    answer = worker.make([Parcel(afar, job.pair.image.read_bytes())])
+    assert worker.make([Parcel(afar, job.pair.image.read_bytes())]) == Done([], 1)  # it is being written
+    answer = worker.make([])
     assert isinstance(answer, Done)
     assert [(outcome.job, outcome.status) for outcome in answer.outcomes] == [(afar, "made")]
     assert np.abs(read_video(job.path(tmp_path / "out")).frames.astype(int)[0, 5, 5] - (40, 100, 50)).max() < 6
