@@ -9,8 +9,11 @@ from typing import Literal
 
 from baselines.lvdm.networks import VIDEOCRAFTER2
 from baselines.lvdm.settings import UNetSettings
-from ti2v_bench.motion.heatmap import HeatmapSettings
+from ti2v_bench.model import WeightFile
+from ti2v_bench.motion.settings import HeatmapSettings
 
+BASE = WeightFile("VideoCrafter/VideoCrafter2", "model.ckpt", licence="Apache-2.0 with a Tencent notice (code)")
+"""Text-to-video checkpoint that MotiF is trained from; published. Its revision is in no source that we could read."""
 Conditioning = Literal["x-cat", "cx-attn", "both"]
 """x-cat: the first frame's latent on channels (published choice). cx-attn: image tokens in cross-attention. both."""
 Prediction = Literal["v", "epsilon"]

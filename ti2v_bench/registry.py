@@ -35,6 +35,9 @@ MODELS: dict[str, Entry] = {
     "consisti2v": Entry("baselines.consisti2v.model:build", "baselines.consisti2v.settings:CARD"),
     "static": Entry("ti2v_bench.controls:build_static", "ti2v_bench.controls:STATIC"),
     "reference": Entry("ti2v_bench.controls:build_reference", "ti2v_bench.controls:REFERENCE"),
+    "motif": Entry("motif.model:build_motif", "motif.card:MOTIF"),
+    "motif-mini": Entry("motif.mini.model:build_motif_mini", "motif.mini.card:MOTIF_MINI"),
+    "plain-mini": Entry("motif.mini.model:build_plain_mini", "motif.mini.card:PLAIN_MINI"),
 }
 """The baselines in the order of the paper's Figure 4, then the rest."""
 

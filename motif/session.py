@@ -1,0 +1,92 @@
+"""A training run from what a user names: clips, folder, settings."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from baselines.settings import SettingsError, with_changes
+from motif.settings import MotifSettings, SampleSettings, TrainSettings
+from ti2v_bench.motion.heatmap import HeatmapSettings
+
+
+def split_settings(changes: Mapping[str, str], tiny: bool) -> tuple[MotifSettings, TrainSettings]:
+    """Model and training settings with `changes`, given by field name; `unit` and `variant` are the heatmap's.
+
+    Raises:
+        SettingsError: no such field, or the text does not read as its type.
+    """
+    from motif.parts import tiny as shrunk
+
+    model = shrunk(MotifSettings()) if tiny else MotifSettings()
+    groups = {MotifSettings: {}, TrainSettings: {}, HeatmapSettings: {}}  # type: ignore[var-annotated]
+    for name, text in changes.items():
+        owner = next((kind for kind in groups if name in {f.name for f in fields(kind)}), None)
+        if owner is None:
+            known = ", ".join(f.name for kind in groups for f in fields(kind))
+            raise SettingsError(f"There is no setting {name!r}. Known: {known}.")
+        groups[owner][name] = text
+    heat = with_changes(HeatmapSettings(), groups[HeatmapSettings])
+    train = replace(with_changes(TrainSettings(), groups[TrainSettings]), heatmap=heat)
+    return with_changes(model, groups[MotifSettings]), train
+
+
+def start(
+    source: Path,
+    out: Path,
+    model: MotifSettings,
+    train: TrainSettings,
+    weights: str | None = None,
+    flow: str = "dis",
+    flow_weights: Path | None = None,
+    fsdp: bool = False,
+) -> None:
+    """Train to the end, going on from `out`'s newest checkpoint if it has one.
+
+    Args:
+        source: see `motif.clips.find_clips`.
+        out: folder of checkpoints, logs and sample grids.
+        model: network and size.
+        train: everything else.
+        weights: where VideoCrafter2 comes from, as `ModelOptions.weights`.
+        flow: backend's name; `raft` runs in the decoding processes on the CPU, so fill its cache beforehand.
+        flow_weights: RAFT's checkpoint.
+        fsdp: shard weights and optimiser over all processes instead of copying them.
+
+    Raises:
+        ClipsError: no clips.
+        TrainError: settings that do not fit each other or the checkpoint.
+        CheckpointError: VideoCrafter2's file is absent or not the expected one.
+    """
+    import torch
+    from accelerate import Accelerator, FullyShardedDataParallelPlugin
+
+    from motif.clips import find_clips
+    from motif.data import Samples, SamplingSettings
+    from motif.heatmaps import HeatmapCache, HeatmapMaker
+    from motif.parts import load_encoders
+    from motif.train import Plan, Trainer
+    from motif.watch import Watcher
+    from ti2v_bench.motion.flow import flow_backend
+
+    clips = find_clips(source)
+    backend = flow_backend(flow, flow_weights)
+    cell = 8
+    maker = HeatmapMaker(backend, train.heatmap, (model.height // cell, model.width // cell))
+    sampling = SamplingSettings(
+        frames=model.frames, height=model.height, width=model.width, text_drop=train.text_drop,
+        image_drop=train.image_drop, seed=train.seed,
+    )  # fmt: skip
+    samples = Samples(clips, sampling, HeatmapCache(maker, out / "heatmaps"))
+    accelerator = Accelerator(
+        mixed_precision=train.precision if torch.cuda.is_available() else "no",
+        fsdp_plugin=FullyShardedDataParallelPlugin() if fsdp else None,
+        cpu=not torch.cuda.is_available(),
+    )
+    dtype = torch.bfloat16 if accelerator.device.type == "cuda" else torch.float32
+    encoders = load_encoders(model, weights, dtype, str(accelerator.device))
+    plan = Plan(model, train, out, weights, backend.name)
+    trainer = Trainer(plan, samples, encoders, accelerator)
+    held_out = Samples(clips, replace(sampling, text_drop=0.0, seed=train.seed + 1), samples.heat)
+    shown = [held_out[number] for number in range(min(4, len(clips)))] if train.sample_every else []
+    steps = SampleSettings(steps=2) if model.tiny else SampleSettings()
+    trainer.run(Watcher(shown, encoders, model, steps, out) if shown else None)
