@@ -168,3 +168,21 @@ def test_every_cell_is_of_the_issue_and_pacing_keeps_its_promise() -> None:
     assert {cell.weight for cell in CELLS.values()} == {0.0, 0.5, 1.0, 2.0, 5.0}
     assert paced(0.005, 0.5, 9.0) == (350, 700, 1050, 1400)
     assert paced(1.0, 0.5, 9.0)[-1] == 300
+
+
+@pytest.mark.parametrize("name", ["motif-mini", "plain-mini"])
+def test_the_shipped_checkpoints_animate_what_the_prompt_says(name: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from ti2v_bench.model import ModelOptions
+    from ti2v_bench.registry import load_card, load_model
+    from ti2v_bench.shapes import render, sample_scenes
+
+    model = load_model(name, ModelOptions())
+    scenes = sample_scenes(1, np.random.default_rng(0), vocabularies("full")[0])
+    Image.fromarray(render(scenes, 64, 1)[0, 0]).save(tmp_path / "a.png")
+    video = model.generate(Pair("a", "a", "a", prompts(scenes)[0], tmp_path / "a.png"), 0).astype(int)
+    assert video.shape == (8, 64, 64, 3)
+    assert np.abs(video[0] - render(scenes, 64, 1)[0, 0]).mean() < 12  # it begins at the picture
+    assert np.abs(video[-1] - video[0]).max() > 60  # and something changes
+    assert load_card(name).parameters == pytest.approx(sum(p.numel() for p in model.model.parameters()) / 1e6, abs=0.01)  # type: ignore[attr-defined]
