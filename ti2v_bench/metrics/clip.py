@@ -32,6 +32,8 @@ class Clip:
     flow_backend: FlowBackend | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     """Network outputs by name (see `features.FEATURES`): (F, D) of frames, (1, D) of image or prompt."""
+    prepared: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """Inputs of networks that were made early, by feature."""
     _flows: dict[int, Flow] = field(default_factory=dict, repr=False)
 
     def feature(self, name: str) -> Tensor:

@@ -1,7 +1,7 @@
 """Measures many videos: each is decoded once for all metrics; what was measured before is not measured again."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from time import perf_counter
 from ti2v_bench.metrics.cache import Value, ValueCache, key
 from ti2v_bench.metrics.catalogue import MetricCard
 from ti2v_bench.metrics.clip import Clip, Undefined
-from ti2v_bench.metrics.features import FEATURES, make_features
+from ti2v_bench.metrics.features import FEATURES, make_features, prepare_early
 from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.networks import Embedder
 from ti2v_bench.metrics.videos import VideoFile, image_digest
@@ -157,6 +157,9 @@ def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch
     watch.add("decode", start)
     here = [card for card in tools.cards if card.name not in known and _in_thread(card, tools)]
     _score(job, here, tools, watch)
+    start = perf_counter()
+    prepare_early(job.clip, _wanted_features(tools, known))
+    watch.add("preparation", start)
     return job
 
 
@@ -200,8 +203,8 @@ def _in_thread(card: MetricCard, tools: Tools) -> bool:
     return card.free and (tools.flow_in_threads or not card.flow)
 
 
-def _wanted_features(tools: Tools) -> list[str]:
-    wanted = {name for card in tools.cards for name in card.features}
+def _wanted_features(tools: Tools, known: Collection[str] = ()) -> list[str]:
+    wanted = {name for card in tools.cards if card.name not in known for name in card.features}
     return [name for name in FEATURES if name in wanted]
 
 

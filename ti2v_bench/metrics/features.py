@@ -24,6 +24,8 @@ class Feature:
     """`frames`, `image` or `prompt`."""
     prepare: Callable[[Clip, str], Tensor] | None = None
     """(clip, device) to the network's input; None for prompts."""
+    early: bool = False
+    """Whether its input is made on the CPU by one picture after another, and so best where the clip is decoded."""
 
 
 def clip_through_pillow(pictures: Sequence[Picture]) -> Tensor:
@@ -44,15 +46,23 @@ def _of_frames(transform: Callable[[Tensor], Tensor]) -> Callable[[Clip, str], T
 FEATURES = {
     "dino": Feature("dino-b16", "frames", _of_frames(resize.dino_input)),
     "dino-i2v": Feature("dino-b16", "frames", _of_frames(resize.dino_i2v_input)),
-    "dino-i2v-image": Feature("dino-b16", "image", lambda clip, _: resize.dino_i2v_image(clip.image)),
+    "dino-i2v-image": Feature("dino-b16", "image", lambda clip, _: resize.dino_i2v_image(clip.image), True),
     "clip-b32": Feature("clip-b32", "frames", _of_frames(resize.clip_input)),
     "clip-l14": Feature("clip-l14", "frames", _of_frames(resize.clip_input)),
     "dreamsim": Feature("dreamsim", "frames", _of_frames(resize.dreamsim_input)),
-    "dreamsim-image": Feature("dreamsim", "image", lambda clip, _: resize.dreamsim_image(clip.image)),
-    "align-frames": Feature("align", "frames", lambda clip, _: clip_through_pillow(list(clip.frames))),
-    "align-image": Feature("align", "image", lambda clip, _: clip_through_pillow([clip.image])),
+    "dreamsim-image": Feature("dreamsim", "image", lambda clip, _: resize.dreamsim_image(clip.image), True),
+    "align-frames": Feature("align", "frames", lambda clip, _: clip_through_pillow(list(clip.frames)), True),
+    "align-image": Feature("align", "image", lambda clip, _: clip_through_pillow([clip.image]), True),
     "align-text": Feature("align", "prompt"),
 }
+
+
+def prepare_early(clip: Clip, names: Sequence[str]) -> None:
+    """Make the inputs that need one CPU thread and no network, for `make_features` to take up."""
+    for name in names:
+        feature = FEATURES[name]
+        if feature.early and feature.prepare is not None:
+            clip.prepared[name] = feature.prepare(clip, "cpu")
 
 
 def make_features(
@@ -75,7 +85,9 @@ def make_features(
             texts = [prefix + clip.prompt for clip in clips]
             found = list(torch.split(cast("ClipNetwork", network).embed_texts(texts), 1))
         else:
-            found = _embedded([feature.prepare(clip, device) for clip in clips], network, batch)
+            early = [clip.prepared.pop(name, None) for clip in clips]
+            inputs = [feature.prepare(c, device) if x is None else x for c, x in zip(clips, early, strict=True)]
+            found = _embedded(inputs, network, batch)
         for clip, vectors in zip(clips, found, strict=True):
             clip.features = {**clip.features, name: vectors.cpu()}
 

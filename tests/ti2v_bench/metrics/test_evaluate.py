@@ -243,3 +243,33 @@ def test_cache_survives_a_torn_line(tmp_path: Path) -> None:
     assert again.get("b") is None
     again.put({"c": Value(2.0)})
     assert ValueCache(tmp_path / "c.jsonl").get("c") == Value(2.0)
+
+
+def test_agree_command_reads_a_vote_table_and_marks_simulated_votes(drawn: Path, tmp_path: Path) -> None:
+    run(drawn, tmp_path / "m.csv", "--metrics", "fidelity")
+    bench = load_bench(drawn / "bench")
+    rows = [
+        {
+            "pair_id": pair.id,
+            "scenario": pair.scenario,
+            "left": "truth",
+            "right": "noise",
+            "choice": "left",
+            "annotator": who,
+            "reasons": "image_alignment",
+            "simulated": True,
+        }
+        for pair in bench.pairs
+        for who in ("x", "y", "z")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "votes.csv", index=False)
+    arguments = ["agree", str(tmp_path / "votes.csv"), str(tmp_path / "m.csv"), "--out", str(tmp_path / "agree")]
+    result = CliRunner().invoke(metrics, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("**SIMULATED votes.**")
+    told = json.loads((tmp_path / "agree.json").read_text())
+    by_name = {row["metric"]: row for row in told["metrics"]}
+    assert by_name["psnr"]["predicted"]["image_alignment"]["value"] == 1.0
+    assert by_name["psnr"]["static_preferred"]["value"] == 1.0, "no video keeps the image better than the image does"
+    assert by_name["psnr"]["kendall"]["why"] == "fewer than three models"
+    assert "ms_ssim" not in by_name, "undefined for such small frames"
