@@ -20,20 +20,21 @@ kept as they come, so that a model that fails or runs out of time leaves what it
 import argparse
 import gc
 import json
-import math
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
+if TYPE_CHECKING:
+    from tests.benchmarks.denoising_step import Calls
 MODELS = (
     "dynamicrafter", "videocrafter", "cond_leak", "seine", "cinemo", "consisti2v", "animate_anything", "i2vgen_xl",
     "ti2v_zero",
@@ -133,25 +134,10 @@ def measure(options: argparse.Namespace) -> None:
             torch.cuda.empty_cache()
 
 
-@dataclass(frozen=True)
-class Calls:
-    """What the network was given in one step, and what it gave."""
-
-    network: int
-    """Which of the model's networks."""
-    inputs: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    outputs: list[Any]
-    tflop: float
-    """Of these calls."""
-    per_video: float
-    """Such groups of calls in a video at the published number of steps."""
-    rest_seconds: float
-    """Of a video beside its network calls: encoders, decoder, sampler."""
-
-
-def one_form(options: argparse.Namespace, name: str, form: Form, calls: Calls | None, rate: float) -> Calls:
+def one_form(options: argparse.Namespace, name: str, form: Form, calls: "Calls | None", rate: float) -> "Calls":
     import torch
 
+    from tests.benchmarks.denoising_step import captured, cast, deviation, graphed, networks, wait
     from ti2v_bench.model import ModelOptions
     from ti2v_bench.registry import load_model
 
@@ -162,7 +148,7 @@ def one_form(options: argparse.Namespace, name: str, form: Form, calls: Calls | 
     model = load_model(name, ModelOptions(options.device, options.weights, form.precision, settings=settings))
     loaded = time.perf_counter() - started
     if calls is None:
-        calls = captured(options, model, official)
+        calls = captured(model, options.device, options.steps, official)
     network = networks(model)[calls.network]
     dtype = next(value.dtype for value in network.parameters() if value.is_floating_point())
     inputs = [(cast(args, dtype), cast(kwargs, dtype)) for args, kwargs in calls.inputs]
@@ -201,146 +187,10 @@ def published_steps(name: str) -> int:
     return int(import_module(f"baselines.{name}.settings").Settings().steps)
 
 
-class Watch:
-    """Notes what a network is given and how long it takes, until it is told to stop."""
-
-    def __init__(self, network: Any, device: str) -> None:
-        self.network, self.device = network, device
-        self.seconds: list[float] = []
-        self.inputs: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        self._hooks = [
-            network.register_forward_pre_hook(self._before, with_kwargs=True),
-            network.register_forward_hook(self._after),
-        ]
-
-    def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if len(self.inputs) < 3:
-            self.inputs.append((copied(args), copied(kwargs)))
-        wait(self.device)
-        self.seconds.append(-time.perf_counter())
-
-    def _after(self, *_: object) -> None:
-        wait(self.device)
-        self.seconds[-1] += time.perf_counter()
-
-    def stop(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-
-def networks(model: object) -> list[Any]:
-    """The networks that can be reached from a model, in an order that is the same for every form of it."""
-    return list({id(module): module for module in reachable(model, 4)}.values())
-
-
-def reachable(thing: object, depth: int) -> Iterator[Any]:
-    from torch import nn
-
-    if isinstance(thing, nn.Module):
-        yield thing
-    elif depth:
-        inner = thing.values() if isinstance(thing, Mapping) else thing if isinstance(thing, list | tuple) else ()
-        cells = getattr(thing, "__closure__", None) or ()
-        for part in [*inner, *getattr(thing, "__dict__", {}).values(), *(cell.cell_contents for cell in cells)]:
-            yield from reachable(part, depth - 1)
-
-
-def captured(options: argparse.Namespace, model: Any, official: int) -> Calls:
-    """Make a short video twice, the second time by the clock, and keep the first calls of the busiest network."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    pair = noise_pair(Path(tempfile.mkdtemp()))
-    model.generate(pair, 0)  # kernels are chosen
-    watches = [Watch(network, options.device) for network in networks(model)]
-    started = time.perf_counter()
-    model.generate(pair, 0)
-    whole = time.perf_counter() - started
-    for watch in watches:
-        watch.stop()
-    busiest = max(range(len(watches)), key=lambda index: sum(watches[index].seconds))
-    watch = watches[busiest]
-    each = len(watch.seconds) / options.steps
-    count = int(each) if each in (1, 2, 3) else 1
-    inputs = watch.inputs[:count]
-    with FlopCounterMode(display=False) as counter:
-        outputs = [watch.network(*args, **kwargs) for args, kwargs in inputs]
-    tflop = counter.get_total_flops() / 1e12
-    return Calls(busiest, inputs, outputs, tflop, each / count * official, whole - sum(watch.seconds))
-
-
-def noise_pair(folder: Path) -> Any:
-    from PIL import Image
-
-    from ti2v_bench.records import Pair
-
-    Image.effect_noise((640, 400), 60).convert("RGB").save(folder / "cat1.png")
-    return Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", folder / "cat1.png")
-
-
-def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A nest of tuples, lists and dictionaries with every tensor changed."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: mapped(part, change) for key, part in value.items()}
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(mapped(part, change) for part in value)
-    return value
-
-
-def copied(value: Any) -> Any:
-    return mapped(value, lambda tensor: tensor.clone())
-
-
-def cast(value: Any, dtype: Any) -> Any:
-    """Floating tensors of less than float64 in the network's type, where they are of a network's type already."""
-    import torch
-
-    kinds = (torch.float32, torch.float16, torch.bfloat16)
-    return mapped(value, lambda tensor: tensor.to(dtype) if tensor.dtype in kinds else tensor)
-
-
-def tensors(value: Any) -> list[Any]:
-    found: list[Any] = []
-    mapped(value, lambda tensor: found.append(tensor))
-    return found
-
-
-def deviation(outputs: Sequence[Any], exact: Sequence[Any]) -> dict[str, float]:
-    """Of the step's outputs: largest difference, relative L2 error, and the exact outputs' root mean square."""
-    pairs = [(a.double(), b.double()) for a, b in zip(tensors(outputs), tensors(exact), strict=True)]
-    wrong = sum(float((a - b).square().sum()) for a, b in pairs)
-    power = sum(float(b.square().sum()) for _, b in pairs)
-    count = sum(b.numel() for _, b in pairs)
-    return {
-        "max_abs": max(float((a - b).abs().max()) for a, b in pairs),
-        "rel_l2": math.sqrt(wrong / power) if power else math.nan,
-        "rms": math.sqrt(power / count),
-    }
-
-
-def graphed(step: Callable[[], list[Any]]) -> tuple[Callable[[], object], list[Any]]:
-    """The step recorded once and replayed as one launch, and the tensors that each replay fills."""
-    import torch
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = step()
-    graph.replay()
-    torch.cuda.synchronize()
-    return graph.replay, outputs
-
-
-def timed(options: argparse.Namespace, step: Callable[[], object], calls: Calls, rate: float) -> dict[str, Any]:
+def timed(options: argparse.Namespace, step: Callable[[], object], calls: "Calls", rate: float) -> dict[str, Any]:
     """Median seconds of a step after two more, its peak memory, and what follows for a whole video."""
+    from tests.benchmarks.denoising_step import memory, wait
+
     if options.device != "cpu":
         import torch
 
@@ -364,21 +214,6 @@ def timed(options: argparse.Namespace, step: Callable[[], object], calls: Calls,
         "total_seconds_per_video": round(each * calls.per_video + calls.rest_seconds, 2),
         "gpu_memory_gib": memory(options.device),
     }
-
-
-def memory(device: str) -> float | None:
-    if device == "cpu":
-        return None
-    import torch
-
-    return round(torch.cuda.max_memory_allocated() / 2**30, 2)
-
-
-def wait(device: str) -> None:
-    if device != "cpu":
-        import torch
-
-        torch.cuda.synchronize()
 
 
 def emit(options: argparse.Namespace, row: dict[str, Any]) -> None:
@@ -411,11 +246,11 @@ def markdown(table: dict[str, Any]) -> str:
         "",
         f"`{table['command']}`",
         "",
-        "A step is all network calls of one sampling step, all guidance branches; where a model calls its network more",
-        "than three times per step, one call. MFU: counted arithmetic over the time, as a share of the bfloat16 matrix",
-        "rate of the same run. Deviation: of the step's output from the exact form's, relative L2 (largest difference at",
-        "root mean square). Total: denoising at the published number of steps, and what else making a video took in the",
-        "exact form (encoders, decoder).",
+        "A step is all network calls of one sampling step, all guidance branches; where a model calls its network",
+        "more than three times per step, one call. MFU: counted arithmetic over the time, as a share of the bfloat16",
+        "matrix rate of the same run. Deviation: of the step's output from the exact form's, relative L2 (largest",
+        "difference at root mean square). Total: denoising at the published number of steps, and what else making a",
+        "video took in the exact form (encoders, decoder).",
         "",
         "| model | form | precision | ms / step | MFU | GPU GiB | deviation | first step s | denoise s | total s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",

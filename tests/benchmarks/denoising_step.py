@@ -1,0 +1,177 @@
+"""One denoising step of any model: found by watching a short video being made, kept, and run again by itself."""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ti2v_bench.records import Pair
+
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments of one call."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the network was given in one step, and what it gave."""
+
+    network: int
+    """Which of the model's networks."""
+    inputs: list[Given]
+    outputs: list[Any]
+    tflop: float
+    """Of these calls."""
+    per_video: float
+    """Such groups of calls in a video at the published number of steps."""
+    rest_seconds: float
+    """Of a video beside its network calls: encoders, decoder, sampler."""
+
+
+class Watch:
+    """Notes what a network is given and how long it takes, until it is told to stop."""
+
+    def __init__(self, network: nn.Module, device: str) -> None:
+        self.network, self.device = network, device
+        self.seconds: list[float] = []
+        self.inputs: list[Given] = []
+        self._hooks = [
+            network.register_forward_pre_hook(self._before, with_kwargs=True),
+            network.register_forward_hook(self._after),
+        ]
+
+    def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if len(self.inputs) < 3:
+            self.inputs.append((copied(args), copied(kwargs)))
+        wait(self.device)
+        self.seconds.append(-time.perf_counter())
+
+    def _after(self, *_: object) -> None:
+        wait(self.device)
+        self.seconds[-1] += time.perf_counter()
+
+    def stop(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+def networks(model: object) -> list[nn.Module]:
+    """The networks that can be reached from a model, in an order that is the same for every form of it."""
+    return list({id(module): module for module in reachable(model, 4)}.values())
+
+
+def reachable(thing: object, depth: int) -> Iterator[nn.Module]:
+    if isinstance(thing, nn.Module):
+        yield thing
+    elif depth:
+        inner = thing.values() if isinstance(thing, Mapping) else thing if isinstance(thing, list | tuple) else ()
+        cells = getattr(thing, "__closure__", None) or ()
+        for part in [*inner, *getattr(thing, "__dict__", {}).values(), *(cell.cell_contents for cell in cells)]:
+            yield from reachable(part, depth - 1)
+
+
+def captured(model: Any, device: str, steps: int, official: int) -> Calls:
+    """Make a short video twice, the second time by the clock, and keep the first calls of the busiest network.
+
+    Args:
+        model: anything with `generate(pair, seed)`.
+        device: where it runs.
+        steps: sampling steps it was built with.
+        official: the published number, to which `Calls.per_video` is scaled.
+    """
+    pair = noise_pair(Path(tempfile.mkdtemp()))
+    model.generate(pair, 0)  # kernels are chosen
+    watches = [Watch(network, device) for network in networks(model)]
+    started = time.perf_counter()
+    model.generate(pair, 0)
+    whole = time.perf_counter() - started
+    for watch in watches:
+        watch.stop()
+    busiest = max(range(len(watches)), key=lambda index: sum(watches[index].seconds))
+    watch = watches[busiest]
+    each = len(watch.seconds) / steps
+    count = int(each) if each in (1, 2, 3) else 1
+    inputs = watch.inputs[:count]
+    with FlopCounterMode(display=False) as counter:
+        outputs = [watch.network(*args, **kwargs) for args, kwargs in inputs]
+    tflop = counter.get_total_flops() / 1e12
+    return Calls(busiest, inputs, outputs, tflop, each / count * official, whole - sum(watch.seconds))
+
+
+def noise_pair(folder: Path) -> Pair:
+    Image.effect_noise((640, 400), 60).convert("RGB").save(folder / "cat1.png")
+    return Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", folder / "cat1.png")
+
+
+def mapped(value: Any, change: Callable[[Tensor], object]) -> Any:
+    """A nest of tuples, lists and dictionaries with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: mapped(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(mapped(part, change) for part in value)
+    return value
+
+
+def copied(value: Any) -> Any:
+    return mapped(value, lambda tensor: tensor.clone())
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Floating tensors of less than float64 in the network's type, where they are of a network's type already."""
+    kinds = (torch.float32, torch.float16, torch.bfloat16)
+    return mapped(value, lambda tensor: tensor.to(dtype) if tensor.dtype in kinds else tensor)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    mapped(value, lambda tensor: found.append(tensor))
+    return found
+
+
+def deviation(outputs: Sequence[Any], exact: Sequence[Any]) -> dict[str, float]:
+    """Of the step's outputs: largest difference, relative L2 error, and the exact outputs' root mean square."""
+    pairs = [(a.double(), b.double()) for a, b in zip(tensors(outputs), tensors(exact), strict=True)]
+    wrong = sum(float((a - b).square().sum()) for a, b in pairs)
+    power = sum(float(b.square().sum()) for _, b in pairs)
+    count = sum(b.numel() for _, b in pairs)
+    return {
+        "max_abs": max(float((a - b).abs().max()) for a, b in pairs),
+        "rel_l2": math.sqrt(wrong / power) if power else math.nan,
+        "rms": math.sqrt(power / count),
+    }
+
+
+def graphed(step: Callable[[], list[Any]]) -> tuple[Callable[[], object], list[Any]]:
+    """The step recorded once and replayed as one launch, and the tensors that each replay fills."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = step()
+    graph.replay()
+    torch.cuda.synchronize()
+    return graph.replay, outputs
+
+
+def memory(device: str) -> float | None:
+    if device == "cpu":
+        return None
+    return round(torch.cuda.max_memory_allocated() / 2**30, 2)
+
+
+def wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
