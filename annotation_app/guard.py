@@ -24,6 +24,9 @@ _OWN = ("/api/", "/admin", "/media/", "/join/", "/prolific", "/mturk", "/report"
 """Where our own routes lie; Gradio has the rest, and is asked for nothing but its page."""
 _GRADIO_READS = ("/gradio_api/startup-events", "/gradio_api/info", "/gradio_api/app_id", "/gradio_api/heartbeat")
 
+_CORS = b"access-control-"
+"""Headers of Gradio's that would let other sites read answers; none is sent."""
+
 _STRICT = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
 _PAGE = (
     # Gradio's page writes its configuration in inline scripts and compiles component templates.
@@ -45,6 +48,8 @@ class GuardSettings:
     """Sites that a form of the page may be sent to (MTurk)."""
     secure: bool = False
     """The server is reached by https."""
+    rate: float = 10.0
+    """Requests per second of one annotator, after a burst of four seconds' worth."""
 
 
 class Buckets:
@@ -74,7 +79,7 @@ class Guard:
     def __init__(self, app: App, settings: GuardSettings) -> None:
         self._app = app
         self._settings = settings
-        self._acting = Buckets(rate=10, burst=40)  # an annotator's requests
+        self._acting = Buckets(rate=settings.rate, burst=4 * settings.rate)  # an annotator's requests
         self._entering = Buckets(rate=1, burst=120)  # an address' attempts to come in; a class room shares one
         self._logins = Buckets(rate=1 / 30, burst=10)
         ancestors = " ".join(settings.frame_ancestors) or "'none'"
@@ -152,9 +157,9 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message.get("headers", [])}
-                added = [entry for entry in extra if entry[0] not in present]
-                message = {**message, "headers": [*message.get("headers", []), *added]}
+                own = [entry for entry in message.get("headers", []) if not entry[0].lower().startswith(_CORS)]
+                present = {name.lower() for name, _ in own}
+                message = {**message, "headers": [*own, *(entry for entry in extra if entry[0] not in present)]}
             await send(message)
 
         return with_headers

@@ -42,6 +42,8 @@ class ServeOptions:
     key: Path | None = None
     public_report: bool = False
     """Whether anybody may see the live report; otherwise the administrator only."""
+    rate: float = 10.0
+    """Requests per second that one annotator may make, on average."""
     simulation: str | None = None
     """Secret by which simulated annotators come in; None: none may."""
 
@@ -153,7 +155,11 @@ def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardS
     public = urlsplit(options.public_url).hostname if options.public_url else None
     hosts = frozenset({"127.0.0.1", "localhost", "::1", *([public] if public else [])})
     return GuardSettings(
-        hosts=hosts if loopback or public else None, frame_ancestors=mturk, form_targets=mturk, secure=secure
+        hosts=hosts if loopback or public else None,
+        frame_ancestors=mturk,
+        form_targets=mturk,
+        secure=secure,
+        rate=options.rate,
     )
 
 
