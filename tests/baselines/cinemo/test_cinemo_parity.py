@@ -19,7 +19,7 @@ SAMPLER = "cinemo_sampler*"
 
 
 def unet_of(fixture: Parity) -> CinemoUNet:
-    name = next(word for word in fixture.info["weights"].split() if "unet" in word)
+    name = next(word.strip(".,;()") for word in fixture.info["weights"].split() if "unet" in word)
     unet = CinemoUNet(read_config(fixture.info["config"]), read_motion_width(fixture.info["config"]))
     unet.load_state_dict(fixture.sibling(name).group("weights"))
     return unet.eval()
@@ -147,7 +147,8 @@ def test_pictures_match(fixture: Parity) -> None:
     assert expected
     for name, theirs in expected.items():
         ours = cover(inputs[f"{name}_u8_hwc"].numpy(), *fixture.info["settings"]["target_hw"])
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        half = fixture.tensors[f"expected.{name}"].dtype == torch.float16
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3 if half else 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ METHODS = ("ddpm", "ddim")
 
 
 def unet_of(fixture: Parity) -> LavieUNet:
-    name = next(word for word in fixture.info["weights"].split() if "unet" in word)
+    name = next(word.strip(".,;()") for word in fixture.info["weights"].split() if "unet" in word)
     unet = LavieUNet(read_config(fixture.info["config"]))
     unet.load_state_dict(fixture.sibling(name).group("weights"))
     return unet.eval()
@@ -124,10 +124,12 @@ def test_whole_trajectory_matches(fixture: Parity, method: str) -> None:
 def test_pictures_match(fixture: Parity) -> None:
     inputs, expected, settings = fixture.group("inputs"), fixture.group("expected"), fixture.info["settings"]
     picture = stretch(inputs["image_u8_hwc"].numpy(), *settings["image_size"])
-    torch.testing.assert_close(picture, expected["video_input"][0, 0], rtol=0, atol=1e-6)
+    half = fixture.tensors["expected.video_input"].dtype == torch.float16
+    atol = 1e-3 if half else 1e-6
+    torch.testing.assert_close(picture, expected["video_input"][0, 0], rtol=0, atol=atol)
     known, grey = masked_pair(picture)
     masked = torch.stack([known, *[grey] * (settings["num_frames"] - 1)])
-    torch.testing.assert_close(masked, expected["masked_video"][0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(masked, expected["masked_video"][0], rtol=0, atol=atol)
     h, w = expected["mask_latent"].shape[-2:]
     assert torch.equal(first_known(settings["num_frames"], h, w), expected["mask_latent"])
     if "decoded" in inputs:
