@@ -16,6 +16,9 @@ from torch import Tensor, nn
 BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 """What the networks are made of, over and over: worth compiling."""
 
+MOST_SEQUENCES = 49152
+"""Latent cells that one call of attention over time takes; CUDA's fused kernels launch at most 65535 sequences."""
+
 
 class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]  # diffusers is not typed
     """Four stages of norm, SiLU and a convolution over three frames, beside an identity."""
@@ -52,7 +55,10 @@ class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
         batch, channels, frames, height, width = x.shape
         tokens = self.proj_in(self.norm(x).permute(0, 3, 4, 2, 1).reshape(-1, frames, channels))
         for block in self.transformer_blocks:
-            tokens = block(tokens)
+            if len(tokens) > MOST_SEQUENCES:
+                tokens = torch.cat([block(part) for part in tokens.split(MOST_SEQUENCES)])
+            else:
+                tokens = block(tokens)
         rows = self.proj_out(tokens).view(batch, height * width, frames, channels).transpose(1, 2)
         images = rows.reshape(batch * frames, height, width, channels).permute(0, 3, 1, 2)
         return (hidden_states + images,)

@@ -76,10 +76,13 @@ def test_every_solver_step_matches_from_the_recorded_state(fixture: Parity) -> N
 
 @pytest.mark.parity("animate_anything_sampler*")
 def test_whole_trajectory_matches(fixture: Parity) -> None:
+    """The shortest recorded one of each timestep spacing."""
     given, expected = fixture.group("inputs"), fixture.group("expected")
     network = _Recorded(fixture)
-    for name, variant in fixture.info["variants"].items():
-        plan = schedule(variant["num_inference_steps"], variant["timestep_spacing"])
+    variants = sorted(fixture.info["variants"].items(), key=lambda item: -int(item[1]["num_inference_steps"]))
+    shortest = {variant["timestep_spacing"]: (name, variant) for name, variant in variants}
+    for spacing, (name, variant) in shortest.items():
+        plan = schedule(variant["num_inference_steps"], spacing)
         x = start(given["image_latent"].expand_as(given["noise"]), given["noise"], plan.sigmas[0])
         *_, found = solve(network, x, plan)
         assert relative(found, expected[f"{name}.final_latents"]) < 2e-4, name

@@ -48,6 +48,19 @@ def test_block_equals_diffusers_own_in_either_layout(name: str, layout: torch.me
     assert float((found - expected).abs().max()) < 1e-12
 
 
+def test_many_latent_cells_are_attended_to_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of 8 at 512x512 has 65536 cells with both branches, one more than CUDA's fused attention can launch."""
+    torch.manual_seed(0)
+    holder = nn.Sequential(BUILD["time transformer"]())
+    with_our_blocks(holder)
+    x = torch.randn(6, 64, 4, 5)
+    with torch.no_grad():
+        whole = holder[0](x, num_frames=3)[0]
+        monkeypatch.setattr("baselines.modelscope.blocks.MOST_SEQUENCES", 7)
+        parts = holder[0](x, num_frames=3)[0]
+    assert torch.allclose(parts, whole, atol=1e-6)
+
+
 def test_blocks_compile_without_a_break_and_change_nothing() -> None:
     torch.manual_seed(0)
     unet = build_text_unet(TINY.trunk)
