@@ -26,7 +26,7 @@ from motif.mini.net import MiniSettings, MiniUNet
 from motif.mini.sampling import GraphSampler
 from motif.mini.text import WORDS_PER_PROMPT, vocabulary
 from motif.mini.training import MiniTrainer, TrainingData, TrainSettings, as_view, flatten
-from motif.mini.world import Clips, draw_clips, heat_bytes, on_device, vocabularies
+from motif.mini.world import WORDS, Clips, draw_clips, heat_bytes, on_device, vocabularies
 from ti2v_bench.motion.heatmap import HeatmapSettings, share
 from ti2v_bench.shapes import join
 
@@ -323,21 +323,22 @@ def main() -> None:
     args = _arguments()
     until = began + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
-    small = StudySettings(clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size)
+    small = StudySettings(words=args.words, clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size)
     full = replace(small, words="full")
     first = full if args.pair else small
     world = draw_world(first, args.workers, args.cache)
     print(f"drawn after {time.perf_counter() - began:.1f} s", flush=True)
     later = Process(target=draw_world, args=(small, args.workers, args.cache))  # drawn while the first one is used
-    if args.pair:
+    if args.pair and small != full:
         later.start()
     study = _prepared(first, world, args)
     print(f"ready after {time.perf_counter() - began:.1f} s", flush=True)
     if args.pair:
         carry_out(study, Order(args.out, until, ("lambda-1", "plain"), (0,), args.pair, "pair", args.keep_at))
-        later.join()
-        study.settings = small
-        study.load(draw_world(small, args.workers, args.cache))
+        if small != full:
+            later.join()
+            study.settings = small
+            study.load(draw_world(small, args.workers, args.cache))
         print(f"pair done after {time.perf_counter() - began:.1f} s", flush=True)
     step, measurement = study.pace()
     print(f"{step:.5f} s per step, {measurement:.3f} s per measurement", flush=True)
@@ -396,6 +397,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the drawn clips, 5 GB each")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--words", choices=tuple(WORDS), default="full", help="vocabulary of the ablation's world")
     parser.add_argument("--clips", type=int, default=StudySettings.clips)
     parser.add_argument("--tests", type=int, default=StudySettings.tests)
     parser.add_argument("--size", type=int, default=StudySettings.size)

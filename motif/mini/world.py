@@ -65,10 +65,12 @@ def draw_clips(count: int, seed: int, words: Vocabulary, size: int, frames: int,
 
 
 def over_workers(work: Callable[[Item], Result], items: list[Item], workers: int) -> list[Result]:
-    """`[work(item) for item in items]` in processes; start them before CUDA is touched."""
+    """`[work(item) for item in items]` in processes."""
     if workers <= 1:
         return [work(item) for item in items]
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    context = get_context("forkserver")  # a plain fork copies the locks of torch's threads
+    context.set_forkserver_preload(["motif.mini.judge"])
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         return list(pool.map(work, items))
 
 

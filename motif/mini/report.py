@@ -1,0 +1,275 @@
+"""Tables and curves of the study: `python -m motif.mini.report RUNS… --pair PAIR --out FOLDER`.
+
+Intervals: over samples, Wilson's for an accuracy and a paired normal one for a difference of two models on the same
+test scenes; over seeds, Student's t of the differences to the plain loss at the same seed (same initial weights, same
+clips in the same order, same noises), so that what seeds share cancels out.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from motif.mini.judge import OUTCOMES
+from motif.mini.study import CELLS, read_runs
+from ti2v_bench.records import Estimate
+
+Row = Mapping[str, object]
+LEVEL = 0.95
+
+
+def outcomes(row: Row) -> NDArray[np.int64]:
+    """Index into OUTCOMES per test scene; the second half is of held-out combinations."""
+    return np.array([int(letter) for letter in str(row["outcomes"])])
+
+
+def right(row: Row) -> NDArray[np.float64]:
+    """1 where the named object did the named thing."""
+    found: NDArray[np.float64] = (outcomes(row) == OUTCOMES.index("right")).astype(np.float64)
+    return found
+
+
+def ratio(row: Row) -> float:
+    """Figure 6 measure, geometric mean over its timesteps."""
+    values = [float(v) for v in dict(row["error_ratio"]).values()]  # type: ignore[call-overload]
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def accuracy(rows: Sequence[Row], part: str) -> Estimate:
+    """Share right, pooled over runs; `part` is `seen`, `held out` or `all`. Samples of one scene are taken as apart."""
+    values = np.concatenate([_part(right(row), part) for row in rows])
+    found = stats.binomtest(int(values.sum()), len(values)).proportion_ci(LEVEL, "wilson")
+    return Estimate(float(values.mean()), float(found.low), float(found.high), LEVEL, len(values), "Wilson")
+
+
+def _part(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], part: str
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    half = len(values) // 2
+    return {"seen": values[:half], "held out": values[half:], "all": values}[part]
+
+
+def paired(one: Row, other: Row) -> Estimate:
+    """Difference in accuracy of two models on the same scenes, normal interval over scenes."""
+    difference = right(one) - right(other)
+    mean, n = float(difference.mean()), len(difference)
+    half = float(stats.norm.ppf((1 + LEVEL) / 2) * difference.std(ddof=1) / n**0.5)
+    return Estimate(mean, mean - half, mean + half, LEVEL, n, "paired normal over test scenes")
+
+
+def against_plain(rows: Sequence[Row], cell: str, measure: Callable[[Row], float]) -> Estimate:
+    """Mean difference of a measure to the plain loss at the same seed, Student's t over seeds."""
+    plain = {row["seed"]: measure(row) for row in rows if row["cell"] == "plain"}
+    values = [measure(row) - plain[row["seed"]] for row in rows if row["cell"] == cell and row["seed"] in plain]
+    n, method = len(values), "Student's t over seeds, paired with plain"
+    if not n:
+        return Estimate(None, None, None, LEVEL, 0, method, "no run")
+    mean = float(np.mean(values))
+    if n == 1:
+        return Estimate(mean, None, None, LEVEL, 1, method, "one seed has no spread")
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
+    return Estimate(mean, mean - half, mean + half, LEVEL, n, method)
+
+
+def steps_to(rows: Sequence[Row], cell: str, seed: object, level: float) -> float | None:
+    """Steps at which a run's accuracy first reaches `level`, linear between checkpoints; None if never."""
+    points = sorted(
+        (int(str(r["step"])), float(right(r).mean())) for r in rows if r["cell"] == cell and r["seed"] == seed
+    )
+    before = (0, 0.0)
+    for point in points:
+        if point[1] >= level:
+            span = point[1] - before[1]
+            return before[0] + (point[0] - before[0]) * (level - before[1]) / span if span > 0 else float(point[0])
+        before = point
+    return None
+
+
+def _still_psnr(row: Row) -> float:
+    return float(np.nanmean(np.array(row["still_psnr"], float)))
+
+
+def _log_ratio(row: Row) -> float:
+    return float(np.log(ratio(row)))
+
+
+def _accuracy(row: Row) -> float:
+    return float(right(row).mean())
+
+
+def ablation(rows: Sequence[Row]) -> dict[str, dict[str, object]]:
+    """Per cell, at the last checkpoint."""
+    last = max(int(str(row["step"])) for row in rows)
+    final = [row for row in rows if row["step"] == last]
+    table: dict[str, dict[str, object]] = {}
+    for cell in CELLS:
+        own = [row for row in final if row["cell"] == cell]
+        if not own:
+            continue
+        change = against_plain(final, cell, _log_ratio)
+        table[cell] = {
+            "seeds": len(own),
+            "steps": last,
+            "hot": own[0]["hot"],
+            "mean_heat": own[0]["mean_heat"],
+            "error_ratio": float(np.exp(np.mean([_log_ratio(row) for row in own]))),
+            "error_ratio_against_plain": asdict(_exponential(change)),
+            "accuracy": {part: asdict(accuracy(own, part)) for part in ("seen", "held out", "all")},
+            "accuracy_against_plain": asdict(against_plain(final, cell, _accuracy)),
+            "steps_to_half": [steps_to(rows, cell, row["seed"], 0.5) for row in own],
+            "outcomes": dict(zip(OUTCOMES, _shares(own), strict=True)),
+            "still_psnr": float(np.mean([_still_psnr(row) for row in own])),
+            "still_psnr_against_plain": asdict(against_plain(final, cell, _still_psnr)),
+        }
+    return table
+
+
+def _shares(rows: Sequence[Row]) -> list[float]:
+    pooled = np.concatenate([outcomes(row) for row in rows])
+    return [float(share) for share in np.bincount(pooled, minlength=len(OUTCOMES)) / len(pooled)]
+
+
+def _exponential(log: Estimate) -> Estimate:
+    """A difference of logarithms as a change in percent of 1."""
+    low, value, high = (None if x is None else float(np.expm1(x)) for x in (log.low, log.value, log.high))
+    return Estimate(value, low, high, log.level, log.n, log.method + ", of logarithms", log.why)
+
+
+def pair(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """The two shipped networks at every checkpoint."""
+    table: list[dict[str, object]] = []
+    for step in sorted({int(str(row["step"])) for row in rows}):
+        ours, plain = (next(r for r in rows if r["cell"] == c and r["step"] == step) for c in ("lambda-1", "plain"))
+        entry: dict[str, object] = {"step": step, "difference": asdict(paired(ours, plain))}
+        for name, row in (("lambda-1", ours), ("plain", plain)):
+            entry[name] = {
+                **{part: asdict(accuracy([row], part)) for part in ("seen", "held out", "all")},
+                "error_ratio": ratio(row),
+                "error_ratio_by_timestep": row["error_ratio"],
+                "still_psnr": _still_psnr(row),
+                "first_psnr": float(np.mean(np.array(row["first_psnr"], float))),
+            }
+        table.append(entry)
+    return table
+
+
+def draw(rows: Sequence[Row], both: Sequence[Row], path: Path) -> None:
+    """Curves: error ratio of the ablation, accuracy of the pair, and of the ablation."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    for cell in (name for name in CELLS if any(row["cell"] == name for row in rows)):
+        own = [row for row in rows if row["cell"] == cell]
+        for axis, measure in ((axes[0], ratio), (axes[2], _accuracy)):
+            steps, middle, spread = _curve(own, measure)
+            axis.errorbar(steps, middle, yerr=spread, label=cell, capsize=2, linewidth=1)
+    for cell in ("lambda-1", "plain"):
+        own = [row for row in both if row["cell"] == cell]
+        for part, style in (("seen", "-"), ("held out", "--")):
+            found = [accuracy([row], part) for row in own]
+            values = np.array([(e.value, e.low, e.high) for e in found], float)
+            bars = np.abs(values[:, 1:] - values[:, :1]).T
+            steps = [int(str(row["step"])) for row in own]
+            axes[1].errorbar(steps, values[:, 0], yerr=bars, linestyle=style, label=f"{cell}, {part}", capsize=2)
+    titles = ("error ratio, hot region over all (lower is better)", "text-motion accuracy, the pair (one seed)",
+              "text-motion accuracy, the ablation")  # fmt: skip
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set(title=title, xlabel="steps")
+        axis.legend(fontsize=7)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _curve(rows: Sequence[Row], measure: Callable[[Row], float]) -> tuple[list[int], list[float], list[float]]:
+    """Steps, mean and standard error over seeds."""
+    steps = sorted({int(str(row["step"])) for row in rows})
+    values = [[measure(row) for row in rows if row["step"] == step] for step in steps]
+    errors = [float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else 0.0 for v in values]
+    return steps, [float(np.mean(v)) for v in values], errors
+
+
+def main() -> None:
+    """Read logs, write `study.json`, `study.md` and `curves.png`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--pair", type=Path, required=True)
+    parser.add_argument("--about", type=Path, required=True, help="the study's about.json")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    rows = [row for path in args.runs for row in read_runs(path)]
+    both = read_runs(args.pair)
+    about = json.loads(args.about.read_text())
+    found = {"about": about, "pair": pair(both), "ablation": ablation(rows)}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "study.json").write_text(json.dumps(found, indent=1) + "\n")
+    (args.out / "study.md").write_text(markdown(found["pair"], found["ablation"], about))
+    draw(rows, both, args.out / "curves.png")
+
+
+PAIR_HEAD = (
+    "steps", "seen, lambda 1", "seen, plain", "held out, lambda 1", "held out, plain", "difference, all scenes",
+    "error ratio, lambda 1 / plain", "still PSNR dB, lambda 1 / plain",
+)  # fmt: skip
+CELL_HEAD = (
+    "cell", "seeds", "hot share", "error ratio", "against plain", "accuracy", "against plain", "still PSNR dB",
+    "against plain", "steps to half",
+)  # fmt: skip
+
+
+def markdown(
+    both: Sequence[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]
+) -> str:
+    """Both tables, numbers only."""
+    batch, pace = about["settings"]["train"]["batch"], 1e3 * about["seconds_per_step"]
+    lines = [f"{about['machine']}, torch {about['torch']}, {pace:.1f} ms per step of batch {batch}. Brackets: 95 %."]
+    lines += ["", "The pair, one seed, all words; accuracy of", "", *_head(PAIR_HEAD)]
+    for row in both:
+        ours, plain = row["lambda-1"], row["plain"]
+        entries = [str(row["step"])]
+        entries += [_shown(model[part]) for part in ("seen", "held out") for model in (ours, plain)]
+        entries += [_shown(row["difference"])]
+        entries += [f"{ours[name]:.2f} / {plain[name]:.2f}" for name in ("error_ratio", "still_psnr")]
+        lines.append(_line(entries))
+    lines += ["", f"The ablation at its last step, words `{about['settings']['words']}`", "", *_head(CELL_HEAD)]
+    for name, cell in cells.items():
+        entries = [name, str(cell["seeds"]), f"{cell['hot']:.3f}", f"{cell['error_ratio']:.2f}"]
+        entries += [_shown(cell["error_ratio_against_plain"]), _shown(cell["accuracy"]["all"])]
+        entries += [_shown(cell["accuracy_against_plain"]), f"{cell['still_psnr']:.1f}"]
+        entries += [_shown(cell["still_psnr_against_plain"], percent=False), _shown_steps(cell["steps_to_half"])]
+        lines.append(_line(entries))
+    return "\n".join(lines) + "\n"
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [_line(names), "|" + "---|" * len(names)]
+
+
+def _line(entries: Sequence[str]) -> str:
+    return "| " + " | ".join(entries) + " |"
+
+
+def _shown_steps(found: Sequence[float | None]) -> str:
+    return ", ".join("not reached" if steps is None else f"{steps:.0f}" for steps in found)
+
+
+def _shown(estimate: Mapping[str, Any], percent: bool = True) -> str:
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    scale, unit = (100, " %") if percent else (1, "")
+    if value is None:
+        return "–"
+    if low is None or high is None:
+        return f"{scale * value:.1f}{unit}"
+    return f"{scale * value:.1f}{unit} [{scale * low:.1f}, {scale * high:.1f}]"
+
+
+if __name__ == "__main__":
+    main()
