@@ -8,11 +8,10 @@ no more, these give way in order: that pictures do not follow themselves, then t
 
 import random
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sqlalchemy import Connection, Row, Select, bindparam, exists, insert, select, update
-from sqlalchemy.orm import aliased
 
 from annotation_app.events import Event
 from annotation_app.people import Who
@@ -45,18 +44,30 @@ def choose(connection: Connection, who: Who, kind: str, previous_image: str | No
     return None if row is None else Place(row.id, kind, _draw.random() < 0.5)
 
 
-def take(connection: Connection, who: Who, place: Place, position: int, status: str, now: int, lease: int) -> Event:
-    """Lease the chosen comparison to `who` as a task."""
-    counts = {"taken": ComparisonRow.taken + 1, "first_left": ComparisonRow.first_left + int(place.first_left)}
+_TAKE = (
+    update(ComparisonRow)
+    .where(ComparisonRow.id == bindparam("number"))
+    .values(
+        taken=ComparisonRow.taken + 1,
+        first_left=ComparisonRow.first_left + bindparam("left"),
+        shuffle=bindparam("rank"),
+    )
+)
+_BLOCK = update(AnnotatorRow).where(AnnotatorRow.id == bindparam("who")).values(block=bindparam("sides"))
+_LEASE = insert(TaskRow)
+
+
+def take(
+    connection: Connection, who: Who, place: Place, position: int, status: str, now: int, lease: int
+) -> tuple[Event, Who]:
+    """Lease the chosen comparison to `who` as a task; also return the annotator with their new block of sides."""
     if place.kind != "repeat":
-        connection.execute(
-            update(ComparisonRow)
-            .where(ComparisonRow.id == place.comparison)
-            .values(**counts, shuffle=_draw.getrandbits(31))
-        )
+        values = {"number": place.comparison, "left": int(place.first_left), "rank": _draw.getrandbits(31)}
+        connection.execute(_TAKE, values)
     if place.kind == "main":
         block = ("" if len(who.block) >= BLOCK else who.block) + ("L" if place.first_left else "R")
-        connection.execute(update(AnnotatorRow).where(AnnotatorRow.id == who.id).values(block=block))
+        connection.execute(_BLOCK, {"who": who.id, "sides": block})
+        who = replace(who, block=block)
     task = {
         "token": secrets.token_urlsafe(18),
         "media": secrets.token_hex(12),
@@ -69,10 +80,10 @@ def take(connection: Connection, who: Who, place: Place, position: int, status: 
         "served_at": now if status == "open" else None,
         "lease_until": now + lease,
     }
-    result = connection.execute(insert(TaskRow), task)
+    result = connection.execute(_LEASE, task)
     assert result.inserted_primary_key is not None
     detail = {"comparison": place.comparison, "kind": place.kind, "first_left": place.first_left, "status": status}
-    return Event("task.leased", who.id, result.inserted_primary_key[0], detail)
+    return Event("task.leased", who.id, result.inserted_primary_key[0], detail), who
 
 
 def give_back(connection: Connection, comparison: int, kind: str, first_left: bool, answered: bool = False) -> None:
@@ -150,23 +161,23 @@ def _statement(main: bool, side: str, patient: bool) -> "Select[int, int, int]":
 
 def _choose_repeat(connection: Connection, who: Who, previous_image: str | None) -> Place | None:
     """A main item that the annotator answered some tasks ago, sides swapped."""
-    again = aliased(TaskRow)
-    repeated = exists().where(
-        again.annotator == who.id,
-        again.comparison == TaskRow.comparison,
-        again.kind == "repeat",
-        again.status.in_(LIVE),
-    )
-    answered = (
-        select(TaskRow.comparison, TaskRow.first_left)
-        .join(ComparisonRow, ComparisonRow.id == TaskRow.comparison)
-        .join(PairRow, PairRow.id == ComparisonRow.pair)
-        .where(TaskRow.annotator == who.id, TaskRow.kind == "main", TaskRow.status == "answered", ~repeated)
-        .where(PairRow.image_id != (previous_image or ""))
-        .order_by(TaskRow.position.desc())
-    )
-    rows = connection.execute(answered).all()[SPACING:]
+    answered = connection.execute(_LATELY, {"who": who.id}).all()[SPACING:]
+    repeated = set(connection.execute(_REPEATED, {"who": who.id}).scalars())
+    rows = [row for row in answered if row.comparison not in repeated and row.image_id != previous_image]
     if not rows:
         return None
     row = _draw.choice(rows)
     return Place(row.comparison, "repeat", not row.first_left)
+
+
+_LATELY = (
+    select(TaskRow.comparison, TaskRow.first_left, PairRow.image_id)
+    .join(ComparisonRow, ComparisonRow.id == TaskRow.comparison)
+    .join(PairRow, PairRow.id == ComparisonRow.pair)
+    .where(TaskRow.annotator == bindparam("who"), TaskRow.kind == "main", TaskRow.status == "answered")
+    .order_by(TaskRow.position.desc())
+    .limit(60)
+)
+_REPEATED = select(TaskRow.comparison).where(
+    TaskRow.annotator == bindparam("who"), TaskRow.kind == "repeat", TaskRow.status.in_(LIVE)
+)

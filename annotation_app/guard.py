@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -170,11 +169,11 @@ def session_of(headers: Mapping[bytes, str]) -> str:
     bearer = headers.get(b"authorization", "")
     if bearer.startswith("Bearer "):
         return bearer.removeprefix("Bearer ")
-    try:
-        morsel = SimpleCookie(headers.get(b"cookie", "")).get(SESSION_COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    for piece in headers.get(b"cookie", "").split(";"):
+        name, _, value = piece.strip().partition("=")
+        if name == SESSION_COOKIE:
+            return value
+    return ""
 
 
 def _split(address: str) -> tuple[str | None, str]:

@@ -180,7 +180,7 @@ class TaskRow(Base):
             postgresql_where=text("status = 'ready'"),
         ),
         Index("by_lease", "status", "lease_until"),
-        Index("by_annotator", "annotator", "position"),
+        Index("by_annotator", "annotator", "comparison"),
     )
     id: Mapped[int] = _id()
     token: Mapped[str] = mapped_column(unique=True)

@@ -106,7 +106,7 @@ class Store:
 
     def state(self, annotator: int) -> Outcome:
         """Where the annotator is; leases a task if they should have one."""
-        return self._act(annotator, lambda *_: None)
+        return self._act(annotator, lambda *_: None, stays=True)
 
     def consent(self, annotator: int, agreed: bool) -> Outcome:
         """Leave the consent page."""
@@ -136,7 +136,7 @@ class Store:
         def work(connection: Connection, who: Who, now: int) -> None:
             saved.append(answers.vote(connection, self._facts, who, token, answer, now, waited))
 
-        outcome = self._act(annotator, work)
+        outcome = self._act(annotator, work, stays=True)
         return replace(outcome, saved=saved[-1] if saved and outcome.refused is None else None)
 
     def report_broken(self, annotator: int, token: str, which: str) -> Outcome:
@@ -233,10 +233,11 @@ class Store:
     def _write(self, work: Callable[[Connection, int], T]) -> T:
         return self._database.transact(lambda connection: work(connection, self._clock()))
 
-    def _act(self, annotator: int, work: Callable[[Connection, Who, int], object]) -> Outcome:
+    def _act(self, annotator: int, work: Callable[[Connection, Who, int], object], stays: bool = False) -> Outcome:
         """Do `work` for the annotator, then lease what they need and show where they are.
 
-        What is refused changes nothing, but the page is still told where it is.
+        What is refused changes nothing, but the page is still told where it is. `stays`: `work` does not change the
+        annotator's own row.
         """
         study = self.study
         self._sweep_sometimes()
@@ -246,7 +247,9 @@ class Store:
             if who.excluded is not None:
                 raise Refused("Your part in this study has ended. Thank you.", "closed")
             work(connection, who, now)
-            who = tasks.serve(connection, study, people.read(connection, annotator), now)
+            if not stays:
+                who = people.read(connection, annotator)
+            who = tasks.serve(connection, study, who, now)
             return view(connection, study, self.keys, who)
 
         try:

@@ -87,18 +87,20 @@ def serve(connection: Connection, study: Study, who: Who, now: int) -> Who:
             values = {"task": at_hand.pop("ready"), "now": now, "until": now + lease_ms(study)}
             connection.execute(_PROMOTE, values)
             events.append(Event("task.served", who.id, values["task"]))
-        elif (event := _lease(connection, study, who, "open", now)) is not None:
+        elif (leased := _lease(connection, study, who, "open", now)) is not None:
+            event, who = leased
             events.append(event)
-            who = people.read(connection, who.id)
         else:
             return _next_stage(connection, study, who, now)
-    if "ready" not in at_hand and not study.paused and (event := _lease(connection, study, who, "ready", now)):
+    if "ready" not in at_hand and not study.paused and (leased := _lease(connection, study, who, "ready", now)):
+        event, who = leased
         events.append(event)
     record(connection, events, now)
     return who
 
 
-def _lease(connection: Connection, study: Study, who: Who, status: str, now: int) -> Event | None:
+def _lease(connection: Connection, study: Study, who: Who, status: str, now: int) -> tuple[Event, Who] | None:
+    """Lease the next task; None where the annotator is at their goal or nothing is free."""
     image = connection.execute(_LAST_IMAGE, {"who": who.id}).scalar_one_or_none()
     if who.stage == "training":
         return _lease_training(connection, study, who, status, now)
@@ -116,7 +118,7 @@ def _lease(connection: Connection, study: Study, who: Who, status: str, now: int
     return take(connection, who, place, position, status, now, lease_ms(study))
 
 
-def _lease_training(connection: Connection, study: Study, who: Who, status: str, now: int) -> Event | None:
+def _lease_training(connection: Connection, study: Study, who: Who, status: str, now: int) -> tuple[Event, Who] | None:
     had = connection.execute(
         select(func.count())
         .select_from(TaskRow)

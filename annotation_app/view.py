@@ -79,7 +79,7 @@ def _working(connection: Connection, study: Study, keys: Keyring, who: Who) -> J
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
         "done": done,
         "total": total,
-        "undo": not training and _may_undo(connection, who),
+        "undo": not training and done > 0,
         "rest": bool(every and done and done % every == 0),
     }
     if "ready" in tasks:

@@ -81,8 +81,10 @@ def test_the_least_voted_comparison_comes_first(make_lab: MakeLab) -> None:
     for _ in range(8):
         for who in people:
             lab.answer(who)
-    # 24 votes and 3 x 2 leases on 30 comparisons: everything was given out once before anything twice
-    assert lab.rows("SELECT min(taken), max(taken) FROM comparison") == [(1, 1)]
+    # 24 votes and 3 x 2 leases on 30 comparisons: everything is given out once before anything twice,
+    # but for the last ones where their picture was on the screen just before.
+    once = lab.rows("SELECT count(*) FROM comparison WHERE taken = 1")
+    assert once[0][0] >= 26  # type: ignore[operator]
 
 
 def test_the_order_is_not_the_same_for_two_studies(make_lab: MakeLab) -> None:

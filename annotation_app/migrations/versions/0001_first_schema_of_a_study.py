@@ -177,7 +177,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("token"),
     )
     with op.batch_alter_table("task", schema=None) as batch_op:
-        batch_op.create_index("by_annotator", ["annotator", "position"], unique=False)
+        batch_op.create_index("by_annotator", ["annotator", "comparison"], unique=False)
         batch_op.create_index("by_lease", ["status", "lease_until"], unique=False)
         batch_op.create_index(
             "one_open",
