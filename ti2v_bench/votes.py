@@ -185,9 +185,16 @@ def _as_category(column: "pd.Series[str]") -> pd.Categorical:
 
 
 def _as_text(column: "pd.Series[str]") -> NDArray[np.object_]:
-    cells: NDArray[np.object_] = column.astype(object).to_numpy()
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object:
+        categories = _as_category(column)
+        text: NDArray[np.object_] = np.asarray(categories.categories, dtype=object)[categories.codes]
+        return text
     missing = column.isna().to_numpy()
-    return np.array(["" if gone else _text(cell) for cell, gone in zip(cells, missing, strict=True)], dtype=object)
+    if isinstance(column.dtype, pd.StringDtype):
+        text = column.to_numpy(dtype=object)
+    else:
+        text = np.array([_text(cell) for cell in column], dtype=object)
+    return np.where(missing, "", text)
 
 
 def _text(value: object) -> str:

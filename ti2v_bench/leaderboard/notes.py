@@ -1,8 +1,8 @@
 """What a vote table's missing columns switch off, and what a reader must know of its votes."""
 
-import numpy as np
 import pandas as pd
 
+from ti2v_bench.stats.counting import relabel
 from ti2v_bench.stats.table import VoteTable
 
 NEEDS = {
@@ -38,4 +38,4 @@ def table_notes(votes: pd.DataFrame, table: VoteTable) -> tuple[str, ...]:
 
 def second_votes(table: VoteTable) -> int:
     """How many votes follow an earlier one of the same annotator on the same pair and models."""
-    return table.n - len(np.unique(table.unit * max(len(table.annotators), 1) + table.annotator))
+    return table.n - len(relabel(table.unit * max(len(table.annotators), 1) + table.annotator)[0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ti2v_bench.stats.clusters import add_up, collapse
+from ti2v_bench.stats.counting import add_up, relabel
 from ti2v_bench.stats.proportions import benjamini_hochberg, binomial_p
 from ti2v_bench.stats.table import MODEL, OPPONENT, VoteTable
 
@@ -39,9 +39,9 @@ def behaviour(table: VoteTable) -> Behaviour:
     names = table.outcome <= OPPONENT
     sign = np.where(table.outcome == MODEL, 1, -1)
     lead = (table.outcomes[:, MODEL] - table.outcomes[:, OPPONENT])[table.unit]
-    own = collapse(table.unit * max(size, 1) + table.annotator, np.where(names, sign, 0).astype(float))
-    place = np.searchsorted(own.key, table.unit * max(size, 1) + table.annotator)
-    others = lead - own.total[place]
+    keys, place = relabel(table.unit * max(size, 1) + table.annotator)
+    own = add_up(place, np.where(names, sign, 0).astype(float), len(keys))
+    others = lead - own[place]
     left, sided = add_up(table.annotator[table.left == 1], np.ones(int((table.left == 1).sum())), size), table.left >= 0
     votes = np.bincount(table.annotator[sided], minlength=size)
     p = np.array(benjamini_hochberg(list(binomial_p(left, votes))))

@@ -6,7 +6,8 @@ Every function takes a `mix` (groups, matches): group g's value is 1/2 + sum_m m
 import numpy as np
 from numpy.typing import NDArray
 
-from ti2v_bench.stats.clusters import ClusteredMeans, add_up, collapse
+from ti2v_bench.stats.clusters import ClusteredMeans
+from ti2v_bench.stats.counting import add_up, collapse, size_of
 from ti2v_bench.stats.shares import cluster_names, unit_majorities
 from ti2v_bench.stats.table import MODEL, OPPONENT, VoteTable
 
@@ -56,7 +57,7 @@ def joint_vote_shares(table: VoteTable, mix: Floats, resamples: int, seed: int) 
     The two bootstrap variances are added and the variance of the scenario x annotator cells, which both of them
     count, is taken off in closed form: as in the interval of one comparison.
     """
-    m, s, a = len(table.matches), _size(table.scenario), _size(table.annotator)
+    m, s, a = len(table.matches), size_of(table.scenario), size_of(table.annotator)
     cells = collapse((table.match * s + table.scenario) * a + table.annotator, table.score)
     match, cell = cells.key // (s * a), cells.key % (s * a)
     n, total = add_up(match, cells.n, m), add_up(match, cells.total, m)
@@ -80,7 +81,7 @@ def joint_majorities(table: VoteTable, mix: Floats) -> ClusteredMeans:
     Leaving out an annotator takes that vote out of each pair's majority (3-2 may become 2-2, which counts half). As
     for votes, V_scenario + V_annotator - V_cell; the last two hold the same noise of single votes, which cancels.
     """
-    m, s, a = len(table.matches), _size(table.scenario), _size(table.annotator)
+    m, s, a = len(table.matches), size_of(table.scenario), size_of(table.annotator)
     units, majority = table.unit_match, unit_majorities(table)
     n, total = np.bincount(units, minlength=m).astype(float), add_up(units, majority, m)
     by_scenario = collapse(units * s + table.unit_scenario, majority - (total / n)[units])
@@ -103,7 +104,7 @@ def majority_changes(table: VoteTable) -> tuple[Ints, Ints, Floats, Floats]:
         Per (unit, annotator) that has a vote: unit, annotator, change of the unit's majority, 1 where the unit is lost
         because nobody else judged it (its majority is then taken off whole).
     """
-    a, majority = _size(table.annotator), unit_majorities(table)
+    a, majority = size_of(table.annotator), unit_majorities(table)
     signed = np.select([table.outcome == MODEL, table.outcome == OPPONENT], [1.0, -1.0], 0.0)
     judged = collapse(table.unit * a + table.annotator, signed)
     unit = judged.key // a
@@ -127,7 +128,7 @@ def left_out(
 
 def _squares(code: Ints, match: Ints, move: Floats, mix: Floats, centred: bool = False) -> Floats:
     """Per group: variance from moves by cluster; G/(G-1) for sums of residuals, (G-1)/G and centred for a jackknife."""
-    groups, size = len(mix), _size(code)
+    groups, size = len(mix), size_of(code)
     entry, group = _spread_over(match, mix)
     sums = collapse(group * size + code[entry], mix[group, match[entry]] * move[entry])
     of = sums.key // size
@@ -157,11 +158,11 @@ def _means(
     present = mix != 0
     kinds = []
     for codes in (table.scenario, table.annotator):
-        size = _size(codes)
+        size = size_of(codes)
         seen = np.zeros((size, len(table.matches)), dtype=bool)
         seen[codes, table.match] = True
         kinds.append(np.array([int(seen[:, row].any(1).sum()) for row in present]))
-    pairs = np.zeros((_size(table.pair), len(table.matches)), dtype=bool)
+    pairs = np.zeros((size_of(table.pair), len(table.matches)), dtype=bool)
     pairs[table.pair, table.match] = True
     units = np.array([int(pairs[:, row].any(1).sum()) for row in present])
     variance = np.where(np.minimum(*kinds) >= 2, variance, one_kind)
@@ -171,7 +172,3 @@ def _means(
         value, np.rint(present @ n).astype(np.int64), np.where(usable, variance, 0.0), (kinds[0], kinds[1]), units,
         cluster_names(table),
     )  # fmt: skip
-
-
-def _size(codes: Ints) -> int:
-    return int(codes.max()) + 1 if len(codes) else 1

@@ -7,21 +7,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ti2v_bench.records import Estimate
+from ti2v_bench.stats.counting import add_up, relabel, size_of
 from ti2v_bench.stats.proportions import clopper_pearson_interval
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 TWO_WAY, ONE_WAY, EXACT = "two-way", "one-way", "exact"
-
-
-@dataclass(frozen=True)
-class Collapsed:
-    """Votes added up by key; keys ascend, so that sums do not depend on the order of the votes."""
-
-    key: Ints
-    n: Floats
-    total: Floats
 
 
 @dataclass(frozen=True)
@@ -61,20 +53,78 @@ class ClusteredMeans:
         return ~(self.variance > 0) | (self.value <= 0) | (self.value >= 1)
 
 
-def add_up(codes: Ints, weights: Floats, size: int) -> Floats:
-    """Sum of `weights` per code, (size,)."""
-    return np.bincount(codes, weights, size).astype(np.float64, copy=False)
+@dataclass(frozen=True)
+class Clusters:
+    """Votes sorted into groups, two kinds of clusters and their cells, once; any score can then be averaged."""
+
+    groups: int
+    cell: Ints
+    """(votes,) index of the vote's cell: group x first x second."""
+    group: Ints
+    """(cells,) group of each cell."""
+    first: Ints
+    """(cells,) index of the cell's (group, first cluster)."""
+    second: Ints
+    """(cells,) index of the cell's (group, second cluster)."""
+    first_group: Ints
+    """(clusters of the first kind,) group of each."""
+    second_group: Ints
+    n: Floats
+    """(cells,) votes."""
+    units: Ints
+    """(groups,) things judged."""
+    names: tuple[str, str]
+
+    def means(self, score: Floats) -> ClusteredMeans:
+        """Mean of a (votes,) score in [0, 1] per group, with the two-way variance."""
+        total = add_up(self.cell, score, len(self.n))
+        n, whole = add_up(self.group, self.n, self.groups), add_up(self.group, total, self.groups)
+        with np.errstate(invalid="ignore"):
+            value = whole / n
+        rest = total - value[self.group] * self.n
+        by_first = _one_way(self.first_group, add_up(self.first, rest, len(self.first_group)), n)
+        by_second = _one_way(self.second_group, add_up(self.second, rest, len(self.second_group)), n)
+        by_cell = _one_way(self.group, rest, n)
+        larger = np.maximum(by_first[0], by_second[0])
+        one_kind = np.minimum(by_first[1], by_second[1]) < 2
+        variance = np.where(one_kind, larger, np.maximum(by_first[0] + by_second[0] - by_cell[0], larger))
+        return ClusteredMeans(value, n.astype(np.int64), variance, (by_first[1], by_second[1]), self.units, self.names)
 
 
-def collapse(key: Ints, score: Floats) -> Collapsed:
-    """Count and add up `score` by `key`; dense where the keys are few, by sorting where they are not."""
-    top = int(key.max()) + 1 if len(key) else 0
-    if top <= 4 * len(key) + 100_000:
-        n = np.bincount(key, minlength=top)
-        found = np.flatnonzero(n)
-        return Collapsed(found, n[found].astype(float), add_up(key, score, top)[found])
-    found, inverse = np.unique(key, return_inverse=True)
-    return Collapsed(found, np.bincount(inverse).astype(float), add_up(inverse, score, len(found)))
+def cluster(
+    group: Ints,
+    n_groups: int,
+    first: Ints,
+    second: Ints,
+    names: tuple[str, str] = ("scenarios", "annotators"),
+    units: Ints | None = None,
+) -> Clusters:
+    """Sort votes into clusters.
+
+    Args:
+        group: (votes,) which mean the vote belongs to, in [0, n_groups).
+        first: (votes,) cluster code of the first kind, e.g. scenario.
+        second: (votes,) cluster code of the second kind, e.g. annotator.
+        units: (votes,) code of the thing judged, for the last fallback; by default each vote is its own.
+    """
+    wide, deep = size_of(first), size_of(second)
+    key, cell = relabel((group * wide + first) * deep + second)
+    of = key // (wide * deep)
+    firsts, first_of = relabel(key // deep)
+    seconds, second_of = relabel(of * deep + key % deep)
+    judged = group if units is None else relabel(group * size_of(units) + units)[0] // size_of(units)
+    return Clusters(
+        groups=n_groups,
+        cell=cell,
+        group=of,
+        first=first_of,
+        second=second_of,
+        first_group=firsts // wide,
+        second_group=seconds // deep,
+        n=np.bincount(cell, minlength=len(key)).astype(float),
+        units=np.bincount(judged, minlength=n_groups),
+        names=names,
+    )
 
 
 def clustered_means(
@@ -90,32 +140,14 @@ def clustered_means(
 
     Args:
         score: (votes,) in [0, 1].
-        group: (votes,) which mean the vote belongs to, in [0, n_groups).
-        first: (votes,) cluster code of the first kind, e.g. scenario.
-        second: (votes,) cluster code of the second kind, e.g. annotator.
-        units: (votes,) code of the thing judged, for the last fallback; by default each vote is its own.
+        group, n_groups, first, second, names, units: as in `cluster`.
 
     Each term carries G / (G - 1); the sum is floored at the larger one-way term. With fewer than two clusters of one
     kind the other kind's one-way variance is used.
 
     Source: Cameron, Gelbach and Miller (2011), JBES 29, 238-249.
     """
-    wide, deep = _size(first), _size(second)
-    cells = collapse((group * wide + first) * deep + second, score)
-    of = cells.key // (wide * deep)
-    n, total = add_up(of, cells.n, n_groups), add_up(of, cells.total, n_groups)
-    with np.errstate(invalid="ignore"):
-        value = total / n
-    rest = cells.total - value[of] * cells.n
-    by_first = _one_way(of, cells.key // deep, rest, n)
-    by_second = _one_way(of, of * deep + cells.key % deep, rest, n)
-    by_cell = _one_way(of, cells.key, rest, n)
-    larger = np.maximum(by_first[0], by_second[0])
-    one_kind = np.minimum(by_first[1], by_second[1]) < 2
-    variance = np.where(one_kind, larger, np.maximum(by_first[0] + by_second[0] - by_cell[0], larger))
-    judged = collapse(group * _size(units) + units, score).key // _size(units) if units is not None else group
-    counts = np.bincount(judged, minlength=n_groups)
-    return ClusteredMeans(value, n.astype(np.int64), variance, (by_first[1], by_second[1]), counts, names)
+    return cluster(group, n_groups, first, second, names, units).means(score)
 
 
 def intervals(means: ClusteredMeans, level: float) -> tuple[Floats, Floats]:
@@ -189,20 +221,10 @@ def _scarcer(means: ClusteredMeans, first: int, second: int) -> str:
     return means.names[0] if first >= 2 else means.names[1]
 
 
-def _size(codes: Ints) -> int:
-    return int(codes.max()) + 1 if len(codes) else 1
-
-
-def _one_way(group: Ints, key: Ints, rest: Floats, n: Floats) -> tuple[Floats, Ints]:
-    """Cluster-robust variance of each group's mean, and its number of clusters."""
-    sums = collapse(key, rest)
-    of = np.zeros(0, dtype=np.int64)
-    if len(key):
-        place = np.searchsorted(sums.key, key)
-        of = np.zeros(len(sums.key), dtype=np.int64)
-        of[place] = group
-    clusters = np.bincount(of, minlength=len(n))
-    squares = add_up(of, sums.total**2, len(n))
+def _one_way(group: Ints, rest: Floats, n: Floats) -> tuple[Floats, Ints]:
+    """Cluster-robust variance of each group's mean from its clusters' residual sums, and its number of clusters."""
+    clusters = np.bincount(group, minlength=len(n))
+    squares = add_up(group, rest**2, len(n))
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = squares / n**2 * clusters / (clusters - 1)
     usable = clusters >= 2

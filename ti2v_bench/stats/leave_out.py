@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ti2v_bench.stats.averages import left_out, majority_changes
-from ti2v_bench.stats.clusters import add_up, collapse
+from ti2v_bench.stats.counting import add_up, collapse
 from ti2v_bench.stats.shares import unit_majorities
 from ti2v_bench.stats.table import VoteTable
 

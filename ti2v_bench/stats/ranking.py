@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ti2v_bench.stats.clusters import add_up, collapse
+from ti2v_bench.stats.counting import add_up, relabel, size_of
 from ti2v_bench.stats.table import MODEL, OPPONENT, VoteTable
 
 Ints = NDArray[np.int64]
@@ -161,17 +161,18 @@ class Covariances:
 
 def covariances(table: VoteTable, counted: Outcomes, state: Strengths) -> Covariances:
     """Sandwich covariances: votes' scores are added up by scenario, by annotator and by both."""
-    m, s, a = len(table.matches), _size(table.scenario), _size(table.annotator)
+    s, a = size_of(table.scenario), size_of(table.annotator)
     key = (table.match * s + table.scenario) * a + table.annotator
     sign = np.array([1.0, -1.0, 0.0, 0.0])[table.outcome]
-    signs, ties = collapse(key, sign), collapse(key, (table.outcome >= 2).astype(float))
-    match, cell = signs.key // (s * a), signs.key % (s * a)
-    rest = (signs.total - signs.n * state.expected[match]) / 2
-    rest_tie = ties.total - ties.n * state.expected_tie[match]
+    cells, of = relabel(key)
+    match, cell, size = cells // (s * a), cells % (s * a), len(cells)
+    n = np.bincount(of, minlength=size)
+    rest = (add_up(of, sign, size) - n * state.expected[match]) / 2
+    rest_tie = add_up(of, (table.outcome >= 2).astype(float), size) - n * state.expected_tie[match]
     bread = np.linalg.inv(_bordered(state.hessian, counted.models))
     found = []
     for code in (cell // a, cell % a, cell):
-        labels, place = np.unique(code, return_inverse=True)
+        labels, place = relabel(code)
         clusters = len(labels)
         rows, columns = [place, place], [counted.first[match], counted.second[match]]
         values = [rest, -rest]
@@ -183,7 +184,6 @@ def covariances(table: VoteTable, counted: Outcomes, state: Strengths) -> Covari
         ).tocsr()
         meat = (scores.T @ scores).toarray() * clusters / max(clusters - 1, 1) * (clusters >= 2)
         found.append(((bread @ meat @ bread.T)[: counted.models, : counted.models], clusters))
-    assert m == len(counted.first)
     return Covariances(found[0][0], found[1][0], found[2][0], (found[0][1], found[1][1]))
 
 
@@ -283,7 +283,3 @@ def _bordered(hessian: Floats, models: int) -> Floats:
     found = hessian.copy()
     found[:models, :models] += max(float(np.trace(hessian[:models, :models])) / models, 1e-300) / models
     return found
-
-
-def _size(codes: Ints) -> int:
-    return int(codes.max()) + 1 if len(codes) else 1

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ti2v_bench.records import Estimate
-from ti2v_bench.stats.clusters import ClusteredMeans, add_up, clustered_means, collapse, estimates
+from ti2v_bench.stats.clusters import ClusteredMeans, Clusters, cluster, clustered_means, estimates
+from ti2v_bench.stats.counting import add_up, collapse, relabel
 from ti2v_bench.stats.proportions import binomial_p, wilson_interval
 from ti2v_bench.stats.table import MODEL, OPPONENT, VoteTable
 from ti2v_bench.votes import REASONS
@@ -18,9 +19,12 @@ def vote_shares(table: VoteTable) -> ClusteredMeans:
 
     Without a scenario column the pairs take the scenarios' place.
     """
-    return clustered_means(
-        table.score, table.match, len(table.matches), table.scenario, table.annotator, cluster_names(table), table.pair
-    )
+    return match_clusters(table).means(table.score)
+
+
+def match_clusters(table: VoteTable) -> Clusters:
+    """Each match's votes by scenario and annotator."""
+    return cluster(table.match, len(table.matches), table.scenario, table.annotator, cluster_names(table), table.pair)
 
 
 def cluster_names(table: VoteTable) -> tuple[str, str]:
@@ -69,16 +73,14 @@ def reason_shares(table: VoteTable, level: float) -> list[dict[str, dict[str, Es
         return [{} for _ in table.matches]
     note = "share of votes; simultaneous over the four reasons (Bonferroni); "
     found: list[dict[str, dict[str, Estimate]]] = [{} for _ in table.matches]
+    clusters = match_clusters(table)
     for bit, reason in enumerate(REASONS):
         given = (table.reasons >> bit) & 1
         model = (given == 1) & (table.outcome == MODEL)
         opponent = (given == 1) & (table.outcome == OPPONENT)
         sides = {"model": model, "none": ~(model | opponent), "opponent": opponent}
         for side, chosen in sides.items():
-            means = clustered_means(
-                chosen.astype(float), table.match, len(table.matches), table.scenario, table.annotator,
-                cluster_names(table), table.pair,
-            )  # fmt: skip
+            means = clusters.means(chosen.astype(float))
             for match, estimate in enumerate(estimates(means, 1 - (1 - level) / len(REASONS), note)):
                 found[match].setdefault(reason, {})[side] = _at_level(estimate, level)
     return found
@@ -128,7 +130,7 @@ def _centred(table: VoteTable, mean: Floats) -> ClusteredMeans:
     """Two-way variance of scores minus `mean` of their (match, scenario)."""
     assert table.images is not None
     assert table.scenarios is not None
-    nested, images_of = np.unique(table.scenario * len(table.images) + table.image, return_inverse=True)
+    nested, images_of = relabel(table.scenario * len(table.images) + table.image)
     scenario_of = nested // max(len(table.images), 1)
     m, i, a = len(table.matches), max(len(nested), 1), max(len(table.annotators), 1)
     cells = collapse((table.match * i + images_of) * a + table.annotator, table.score)
@@ -165,7 +167,7 @@ def scenario_shares(table: VoteTable) -> tuple[Ints, Ints, ClusteredMeans] | Non
     """
     if table.scenarios is None:
         return None
-    found, group = np.unique(table.match * max(len(table.scenarios), 1) + table.scenario, return_inverse=True)
+    found, group = relabel(table.match * max(len(table.scenarios), 1) + table.scenario)
     names = ("images" if table.images is not None else "pairs", "annotators")
     means = clustered_means(table.score, group, len(found), table.image, table.annotator, names, table.pair)
     return found // max(len(table.scenarios), 1), found % max(len(table.scenarios), 1), means

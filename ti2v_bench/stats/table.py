@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ti2v_bench.errors import TI2VError
+from ti2v_bench.stats.counting import relabel
 from ti2v_bench.votes import REASONS
 
 Ints = NDArray[np.int64]
@@ -65,8 +66,7 @@ class VoteTable:
     @cached_property
     def unit(self) -> Ints:
         """Codes of (match, pair): the thing that several annotators judge. Dense, ordered by match, then pair."""
-        codes: Ints = np.unique(self.match * max(len(self.pairs), 1) + self.pair, return_inverse=True)[1]
-        return codes
+        return relabel(self.match * max(len(self.pairs), 1) + self.pair)[1]
 
     @cached_property
     def unit_match(self) -> Ints:
@@ -125,7 +125,7 @@ def tabulate(votes: pd.DataFrame, star: str | None = None) -> VoteTable:
     if star is not None and star not in models:
         raise UnknownStar(f"The star {star!r} is in no vote. Models: {', '.join(models) or 'none'}.")
     first, second = np.minimum(left, right), np.maximum(left, right)
-    found, match = np.unique(first * max(len(models), 1) + second, return_inverse=True)
+    found, match = relabel(first * max(len(models), 1) + second)
     met = [divmod(int(code), len(models)) for code in found]
     centre = models.index(star) if star is not None else _centre(met)
     matches = tuple((b, a) if b == centre else (a, b) for a, b in met)
