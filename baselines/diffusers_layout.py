@@ -1,10 +1,13 @@
 """Weights as diffusers' folders hold them, under the names that today's classes use."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import PurePosixPath
 
 from torch import nn
 
 from baselines.checkpoints import State, renamed, without_storage
+from ti2v_bench.model import WeightFile
 
 _OLD_ATTENTION = (
     (r"(attentions\.\d+\.)query\.", r"\1to_q."),
@@ -13,6 +16,13 @@ _OLD_ATTENTION = (
     (r"(attentions\.\d+\.)proj_attn\.", r"\1to_out.0."),
 )
 """The autoencoder's attention had these names until diffusers 0.17; Stable Diffusion's files still do."""
+
+
+def pickled(file: WeightFile) -> WeightFile:
+    """The name that the same weights have where a repository holds no safetensors."""
+    path = PurePosixPath(file.file)
+    stem = "pytorch_model" if path.stem == "model" else path.stem
+    return replace(file, file=str(path.with_name(f"{stem}.bin")))
 
 
 def autoencoder_state(published: State) -> State:

@@ -21,6 +21,7 @@ from baselines.cinemo.preprocess import cover, to_bytes, with_base
 from baselines.cinemo.sampler import residuals
 from baselines.cinemo.settings import SCHEDULER, TEXT, UNET, UNET_CONFIG, VAE, VAE_CONFIG, VOCABULARY, Settings
 from baselines.diffusers_config import ConfigError, Published, require, require_equal
+from baselines.diffusers_layout import pickled
 from baselines.lavie.attention import Transformer
 from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig, read_config
@@ -82,8 +83,12 @@ class Cinemo:
         self._source, self._device = Source(options), torch.device(options.device)
         self._dtype = precision_of(options, "float16")
         self._final_alpha_one = False if self._source.random else _check(self._source, sizes)
-        self.unet = self._source.network(lambda: CinemoUNet(sizes.unet, sizes.motion), UNET, self._dtype)
-        self._vae = self._source.network(lambda: build_temporal_vae(sizes.vae), VAE, torch.float32)
+        self.unet = self._source.network(
+            lambda: CinemoUNet(sizes.unet, sizes.motion), UNET, self._dtype, others=[pickled(UNET)]
+        )
+        self._vae = self._source.network(
+            lambda: build_temporal_vae(sizes.vae), VAE, torch.float32, others=[pickled(VAE)]
+        )
         split_precision(self._vae, self._dtype)
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)

@@ -81,6 +81,7 @@ CARD = ModelCard(
         "The published configurations (config.json, scheduler_config.json) are read and compared with what is written "
         "here; a difference is an error, since we could not look at them. set_alpha_to_one is taken as published.",
         "The picture is encoded in float64 and the temporal decoder runs in chunks of 14 frames, as published.",
-        "The weights' file names are the diffusers library's; we could not look at the repository.",
+        "The weights' file names are the diffusers library's; we could not look at the repository. Where there is no "
+        ".safetensors, the .bin of the same weights is taken.",
     ),
 )

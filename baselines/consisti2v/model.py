@@ -28,7 +28,7 @@ from baselines.consisti2v.settings import (
 )
 from baselines.consisti2v.unet import ConsistUNet
 from baselines.diffusers_config import require, require_equal
-from baselines.diffusers_layout import autoencoder_state, text_state
+from baselines.diffusers_layout import autoencoder_state, pickled, text_state
 from baselines.lvdm.tokenizer import byte_tokenizer, load_tokenizer
 from baselines.nn.openclip import TextShape, build_text
 from baselines.nn.stable_vae import SCALE, VaeShape, build_vae, decode, encode_sample
@@ -152,7 +152,7 @@ def _load_text(source: Source, shape: TextShape, dtype: torch.dtype) -> Callable
     def factory() -> CLIPTextModel:
         return build_text(shape)
 
-    encoder = source.network(factory, TEXT, dtype, lambda path: text_state(read_state(path), factory))
+    encoder = source.network(factory, TEXT, dtype, lambda path: text_state(read_state(path), factory), [pickled(TEXT)])
     tokenize = byte_tokenizer() if source.random else load_tokenizer(source.path(VOCABULARY))
 
     def read_text(prompts: Sequence[str]) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from baselines.checkpoints import read_state
-from baselines.diffusers_layout import text_state
+from baselines.diffusers_layout import pickled, text_state
 from baselines.lvdm.tokenizer import END, byte_tokenizer, load_tokenizer
 from baselines.source import Source
 from ti2v_bench.model import WeightFile
@@ -56,7 +56,7 @@ def load_text(
     def factory() -> CLIPTextModel:
         return build_clip(shape)
 
-    encoder = source.network(factory, file, dtype, lambda path: text_state(read_state(path), factory))
+    encoder = source.network(factory, file, dtype, lambda path: text_state(read_state(path), factory), [pickled(file)])
     tokenize = byte_tokenizer() if source.random else load_tokenizer(source.path(vocabulary))
 
     def read_text(prompts: Sequence[str]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from baselines.adapter import Noise, channels_last, compile_blocks, last, precision_of, read_picture, settings_record
 from baselines.checkpoints import State, read_state
-from baselines.diffusers_layout import autoencoder_state
+from baselines.diffusers_layout import autoencoder_state, pickled
 from baselines.lavie.attention import Transformer
 from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig
@@ -63,7 +63,7 @@ class Seine:
         self._dtype = precision_of(options, "float16")
         self.unet = self._source.network(lambda: LavieUNet(sizes.unet), UNET, self._dtype, _ema)
         self._vae = self._source.network(
-            lambda: build_vae(sizes.vae), VAE, self._dtype, lambda path: autoencoder_state(read_state(path))
+            lambda: build_vae(sizes.vae), VAE, self._dtype, lambda p: autoencoder_state(read_state(p)), [pickled(VAE)]
         )
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)

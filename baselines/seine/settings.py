@@ -69,6 +69,7 @@ CARD = ModelCard(
         "250 DDPM steps are the published default; --set method=ddim --set steps=50 takes a fifth of the time.",
         "Greyscale and transparent pictures are read as RGB; the official script stops at them.",
         "Published seeds cannot be met: noise is drawn on the CPU here, so that a seed means the same on every device.",
-        f"The files of {BASE} are named as the diffusers library names them; we could not look at the repository.",
+        f"The files of {BASE} are named as the diffusers library names them; we could not look at the repository. "
+        "Where there is no .safetensors, the .bin of the same weights is taken.",
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 
 from baselines.checkpoints import CheckpointError
 from baselines.consisti2v.model import ConsistI2V
@@ -37,6 +38,14 @@ SHAPES = {"seine": (3, 40, 56, 3), "cinemo": (3, 40, 56, 3), "consisti2v": (16, 
 def options(name: str, **changes: Any) -> ModelOptions:
     settings = SMALL[name] | changes.pop("settings", {})
     return ModelOptions(**{"weights": "random-tiny", "settings": settings, **changes})
+
+
+def unpacked(name: str, folder: Path) -> None:
+    """All published files of a model in one folder."""
+    for files in repositories(name).values():
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
 
 
 @pytest.fixture
@@ -148,15 +157,37 @@ def test_a_published_configuration_that_differs_is_an_error(
     """What no key or shape of a checkpoint shows would otherwise make quietly wrong videos."""
     module = import_module(f"baselines.{name}.model")
     monkeypatch.setattr(module, "FULL", module.TINY)
-    for files in repositories(name).values():
-        for path, content in files.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_bytes(content)
+    unpacked(name, tmp_path)
     config = tmp_path / file
     config.write_text(json.dumps(json.loads(config.read_text()) | {field: value}))
     ours = {"attention_head_dim": "heads", "norm_eps": "eps"}.get(field, field)
     with pytest.raises(ConfigError, match=ours):
         load_model(name, options(name, weights=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("cinemo", ["unet/diffusion_pytorch_model", "text_encoder/model"]),
+        ("consisti2v", ["text_encoder/model"]),
+        ("seine", ["vae/diffusion_pytorch_model"]),
+    ],
+)
+def test_older_files_of_the_same_weights_are_taken(
+    name: str, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module(f"baselines.{name}.model")
+    monkeypatch.setattr(module, "FULL", module.TINY)
+    unpacked(name, tmp_path)
+    older = []
+    for file in files:
+        new = tmp_path / f"{file}.safetensors"
+        old = new.with_name("pytorch_model.bin" if new.stem == "model" else f"{new.stem}.bin")
+        torch.save(load_file(new), old)
+        new.unlink()
+        older.append(str(old.relative_to(tmp_path)))
+    model: Any = load_model(name, options(name, weights=str(tmp_path)))
+    assert {record["file"] for record in model.provenance()["weights"]} >= set(older)
 
 
 def test_cinemo_ends_where_the_published_scheduler_says(pairs: list[Pair]) -> None:
