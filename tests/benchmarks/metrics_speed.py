@@ -127,7 +127,8 @@ def write(given: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python tests/benchmarks/metrics_speed.py --out results/speed --device {given.device}",
+        "command": f"python tests/benchmarks/metrics_speed.py --out results/speed --device {given.device} "
+        f"--videos {given.videos}",
         "clips": f"{given.videos} drawn clips, {given.size}x{given.size}, {given.frames} frames, H.264",
         "weights": given.weights,
         "rows": rows,
