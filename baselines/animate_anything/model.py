@@ -16,7 +16,7 @@ from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_
 from baselines.animate_anything.settings import CARD, Settings
 from baselines.animate_anything.solver import schedule, solve, start
 from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS
+from baselines.modelscope.blocks import BLOCKS, join_projections
 from baselines.modelscope.networks import TINY, Sizes
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.sampling.guidance import guided
@@ -141,6 +141,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> AnimateAnything:
     unet = load_unet(source, sizes, dtype)
     vae, read_text = load_vae(source, sizes, dtype), load_text(source, sizes, dtype)
     spacing = read_spacing(source)
+    join_projections(unet)
     if settings.compiled:
         channels_last(unet)
         compile_blocks(unet, BLOCKS)

@@ -19,7 +19,7 @@ from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_i
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS
+from baselines.modelscope.blocks import BLOCKS, join_projections
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_vae, load_vision
 from baselines.modelscope.trunk import build_image_unet
@@ -146,6 +146,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
     vae = load_vae(source, VAE, sizes, torch.float32)
     vision = load_vision(source, CLIP, sizes)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
+    join_projections(unet)
     if settings.compiled:
         channels_last(unet)
         compile_blocks(unet, BLOCKS)

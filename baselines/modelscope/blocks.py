@@ -1,4 +1,4 @@
-"""The trunk's blocks with the same weights and mathematics as diffusers', and less copying.
+"""The trunk's blocks with the same weights and mathematics as diffusers', and fewer passes over memory.
 
 Activations are (B * F, C, H, W) between blocks. diffusers lays them out anew (channels first) behind every
 transformer, and convolves over time in three dimensions; here whatever layout comes in stays, so that a network
@@ -8,6 +8,7 @@ over (F, H * W).
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
@@ -20,7 +21,20 @@ MOST_SEQUENCES = 49152
 """Latent cells that one call of attention over time takes; CUDA's fused kernels launch at most 65535 sequences."""
 
 
-class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]  # diffusers is not typed
+class ImageResidual(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
+    """Two convolutions with the time between them, beside an identity; diffusers divides the sum by 1 at the end."""
+
+    def forward(self, input_tensor: Tensor, temb: Tensor) -> Tensor:
+        """(B * F, C, H, W) and the time (B * F, T) to (B * F, C', H, W)."""
+        x = self.conv1(F.silu(self.norm1(input_tensor)))
+        x = x + self.time_emb_proj(F.silu(temb))[:, :, None, None]
+        x = self.conv2(F.silu(self.norm2(x)))
+        shortcut = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
+        result: Tensor = shortcut + x
+        return result
+
+
+class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]
     """Four stages of norm, SiLU and a convolution over three frames, beside an identity."""
 
     def forward(self, hidden_states: Tensor, num_frames: int = 1) -> Tensor:
@@ -64,7 +78,26 @@ class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
         return (hidden_states + images,)
 
 
+class Attend:
+    """diffusers' attention without its division of the result by 1; a processor in diffusers' words."""
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object
+    ) -> Tensor:
+        """Tokens (N, L, C) to the same, from themselves or from (N, M, D)."""
+        if hasattr(attn, "to_qkv"):
+            projected = torch.unflatten(attn.to_qkv(hidden_states), -1, (3, attn.heads, -1)).unbind(2)
+        else:
+            source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            each = (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
+            projected = tuple(torch.unflatten(tokens, -1, (attn.heads, -1)) for tokens in each)
+        q, k, v = (tokens.transpose(1, 2) for tokens in projected)
+        mixed: Tensor = attn.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return mixed
+
+
 _OURS = {
+    ResnetBlock2D: ImageResidual,
     TemporalConvLayer: TimeConvolution,
     Transformer2DModel: SpaceTransformer,
     TransformerTemporalModel: TimeTransformer,
@@ -77,3 +110,21 @@ def with_our_blocks(network: nn.Module) -> None:
         ours = _OURS.get(type(module))
         if ours is not None:
             module.__class__ = ours  # type: ignore[assignment]
+        if isinstance(module, Attention):
+            module.set_processor(Attend())
+
+
+def join_projections(network: nn.Module) -> None:
+    """One matrix for queries, keys and values of every self-attention, once the weights are there.
+
+    The state dict has other names from then on.
+    """
+    for module in network.modules():
+        if isinstance(module, Attention) and not module.is_cross_attention:
+            parts = (module.to_q, module.to_k, module.to_v)
+            assert all(part.bias is None for part in parts)
+            weight = torch.cat([part.weight for part in parts])
+            joined = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+            joined.weight = nn.Parameter(weight, requires_grad=False)
+            module.to_qkv = joined
+            del module.to_q, module.to_k, module.to_v

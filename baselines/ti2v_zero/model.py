@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS
+from baselines.modelscope.blocks import BLOCKS, join_projections
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_unet, load_vae
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
@@ -103,6 +103,7 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
     unet = load_unet(source, UNET, sizes, precision_of(options, CARD.precision))
     vae = load_vae(source, VAE, sizes, torch.float32)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
+    join_projections(unet)
     if settings.compiled:
         channels_last(unet)
         compile_blocks(unet, BLOCKS)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
@@ -12,11 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.adapter import channels_last
 from baselines.i2vgen_xl.sampler import Conditions, predict
-from baselines.modelscope.blocks import BLOCKS, with_our_blocks
+from baselines.modelscope.blocks import BLOCKS, join_projections, with_our_blocks
 from baselines.modelscope.networks import TINY
 from baselines.modelscope.trunk import TrunkShape, build_image_unet, build_text_unet
 
 BUILD: dict[str, Callable[[], nn.Module]] = {
+    "residual": lambda: ResnetBlock2D(in_channels=64, out_channels=64, temb_channels=24, eps=1e-5),
+    "residual that widens": lambda: ResnetBlock2D(in_channels=64, out_channels=96, temb_channels=24, eps=1e-5),
     "time convolution": lambda: TemporalConvLayer(64, 64),
     "space transformer": lambda: Transformer2DModel(
         2, 32, in_channels=64, cross_attention_dim=24, use_linear_projection=True
@@ -24,6 +26,8 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
     "time transformer": lambda: TransformerTemporalModel(2, 32, in_channels=64),
 }
 GIVEN: dict[str, dict[str, object]] = {
+    "residual": {"temb": torch.randn(6, 24)},
+    "residual that widens": {"temb": torch.randn(6, 24)},
     "time convolution": {"num_frames": 3},
     "space transformer": {"encoder_hidden_states": torch.randn(6, 7, 24), "return_dict": False},
     "time transformer": {"num_frames": 3, "return_dict": False},
@@ -61,9 +65,24 @@ def test_many_latent_cells_are_attended_to_in_parts(monkeypatch: pytest.MonkeyPa
     assert torch.allclose(parts, whole, atol=1e-6)
 
 
+def test_joined_projections_change_rounding_only() -> None:
+    torch.manual_seed(0)
+    unet = build_image_unet(TINY.trunk).double().requires_grad_(False)
+    given = Conditions(torch.randn(2, 5, 32), torch.randn(2, 1, 32), torch.randn(2, 4, 6, 5), torch.ones(2))
+    x = torch.randn(2, 4, 3, 6, 5, dtype=torch.float64)
+    before, count = predict(unet, x, torch.tensor(7), given), sum(part.numel() for part in unet.parameters())
+    join_projections(unet)
+    assert float((predict(unet, x, torch.tensor(7), given) - before).abs().max()) < 1e-12
+    assert sum(part.numel() for part in unet.parameters()) == count
+    joined = [name for name, module in unet.named_modules() if hasattr(module, "to_qkv")]
+    assert "transformer_in.transformer_blocks.0.attn2" in joined  # over time the second attention is to itself, too
+    assert "mid_block.attentions.0.transformer_blocks.0.attn2" not in joined  # that one is to the text
+
+
 def test_blocks_compile_without_a_break_and_change_nothing() -> None:
     torch.manual_seed(0)
-    unet = build_text_unet(TINY.trunk)
+    unet = build_text_unet(TINY.trunk).requires_grad_(False)
+    join_projections(unet)
     channels_last(unet)
     given = (torch.randn(2, 4, 3, 6, 5), torch.tensor(7), torch.randn(2, 5, 32))
     with torch.inference_mode():
