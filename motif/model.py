@@ -42,10 +42,10 @@ class Motif:
         generator = torch.Generator().manual_seed(seed)
         picture = load_picture(pair.image, self.model.height, self.model.width).to(self.encoders.device)
         image = self.encoders.latents(picture[:, :, None])[:, :, 0]
-        text = self.encoders.context([pair.prompt, ""])
+        context = self.encoders.context([pair.prompt, ""], picture.expand(2, -1, -1, -1))
         shape = (1, image.shape[1], self.model.frames, *image.shape[2:])
         noise = torch.randn(shape, generator=generator).to(image.device)
-        conditions = Conditions(image, text[:1], text[1:], self.settings.fps)
+        conditions = Conditions(image, context[:1], context[1:], self.settings.fps)
         latents = sample_latents(
             self.unet, self.model.network(), self.model.prediction, conditions, noise, self.settings, generator
         )
@@ -96,7 +96,9 @@ def build_motif(options: ModelOptions) -> Motif:
     model = from_json(saved.model)
     encoders = load_encoders(model, saved.base, dtype, options.device)
     path = folder / WEIGHTS
-    unet = build_unet(model, read_state(path), dtype, options.device)
+    # Copied to aligned memory: kernels round differently where a mapped file's tensors happen to begin.
+    state = {key: value.clone() for key, value in read_state(path).items()}
+    unet = build_unet(model, state, dtype, options.device)
     record = {"repo": None, "revision": None, "file": str(path), "sha256": sha256(path), "step": saved.step}
     return Motif(unet, encoders, model, settings, record)
 

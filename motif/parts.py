@@ -23,6 +23,7 @@ from baselines.lvdm.tokenizer import Tokenizer, byte_tokenizer, load_tokenizer
 from baselines.lvdm.unet import UNet
 from baselines.nn.openclip import TextShape, build_text, text_from_openclip
 from baselines.nn.stable_vae import VaeShape, build_vae, decode, encode_mean, encode_sample, from_compvis
+from motif.image_tokens import ImageTokens, load_image_tokens
 from motif.network import widened
 from motif.settings import BASE, MotifSettings
 
@@ -44,6 +45,8 @@ class Encoders:
     tokenizer: Tokenizer
     records: tuple[Mapping[str, object], ...]
     """What a sidecar says of the files."""
+    tokens: ImageTokens | None = None
+    """Only where the network attends to the image."""
 
     @property
     def device(self) -> torch.device:
@@ -52,10 +55,15 @@ class Encoders:
         return found
 
     @torch.no_grad()
-    def context(self, prompts: Sequence[str]) -> Tensor:
-        """Text tokens (B, 77, D)."""
+    def context(self, prompts: Sequence[str], pictures: Tensor) -> Tensor:
+        """What the network attends to: text tokens (B, 77, D) and, where it wants them, the image's after them.
+
+        Args:
+            prompts: one per picture.
+            pictures: (B, 3, H, W) in [-1, 1]; zeros stand for no image.
+        """
         tokens: Tensor = self.text(self.tokenizer(prompts).to(self.device)).last_hidden_state
-        return tokens
+        return tokens if self.tokens is None else torch.cat([tokens, self.tokens(pictures)], dim=1)
 
     @torch.no_grad()
     def latents(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -110,10 +118,16 @@ def load_encoders(settings: MotifSettings, weights: str | None, dtype: torch.dty
         state = random_state(factory, 0) if state is None else state
         return build(factory, state, expected=BASE, dtype=dtype, device=device)
 
+    wanted = settings.conditioning != "x-cat"
+    tokens = load_image_tokens(weights, settings.tiny, dtype, device) if wanted else None
     if is_random(weights):
         record = {"random": weights, "seed": 0}
         return Encoders(
-            made(lambda: build_vae(vae), None), made(lambda: build_text(text), None), byte_tokenizer(), (record,)
+            made(lambda: build_vae(vae), None),
+            made(lambda: build_text(text), None),
+            byte_tokenizer(),
+            (record,),
+            tokens,
         )
     path = fetch(BASE, weights)
     state = read_state(path)
@@ -123,7 +137,8 @@ def load_encoders(settings: MotifSettings, weights: str | None, dtype: torch.dty
         made(lambda: build_vae(vae), from_compvis(below(state, "first_stage_model."), vae)),
         made(lambda: build_text(text), text_from_openclip(below(state, "cond_stage_model.model."), text)),
         load_tokenizer(vocabulary),
-        (weight_record(BASE, path), weight_record(VOCABULARY, vocabulary)),
+        (weight_record(BASE, path), weight_record(VOCABULARY, vocabulary), *([tokens.record] if tokens else [])),
+        tokens,
     )
 
 

@@ -20,10 +20,10 @@ class Conditions:
 
     image: Tensor
     """Latent of the first frame, (B, 4, h, w), scaled."""
-    text: Tensor
-    """Tokens of the prompts, (B, 77, D)."""
-    empty: Tensor
-    """Tokens of the empty prompt, (1, 77, D)."""
+    said: Tensor
+    """Tokens of the prompts and, where the network attends to it, of the image: (B, N, D)."""
+    unsaid: Tensor
+    """The same with the empty prompt, (B, N, D)."""
     fps: int
     """Frames per second that the network is told."""
 
@@ -56,7 +56,7 @@ def sample_latents(
     schedule = ddim_schedule(alphas_cumprod(), timesteps("uniform", settings.steps), settings.eta)
     parameter = next(unet.parameters())
     clips, x = len(noise), noise
-    context = torch.cat([conditions.text, conditions.empty.expand(clips, -1, -1)]).to(parameter.dtype)
+    context = torch.cat([conditions.said, conditions.unsaid]).to(parameter.dtype)
     fps = torch.full((2 * clips,), conditions.fps, device=parameter.device)
     for index in reversed(range(len(schedule))):
         inputs = with_image(x, conditions.image.to(x), network).to(parameter.dtype)

@@ -140,7 +140,8 @@ class Trainer:
         latents = self.encoders.latents(video, generator)
         keep = torch.tensor([sample.keep_image for sample in samples], device=latents.device)
         image = latents[:, :, 0] * keep[:, None, None, None]
-        context = self.encoders.context([sample.caption for sample in samples]).float()
+        shown = video[:, :, 0] * keep[:, None, None, None]
+        context = self.encoders.context([sample.caption for sample in samples], shown).float()
         batch = Batch(latents, image, context, fps, heat)
         timestep, noise = draw(batch, generator)
         with self.accelerator.autocast():

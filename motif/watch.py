@@ -40,7 +40,7 @@ class Watcher:
         for number, sample in enumerate(self.samples):
             video, heat, fps = stacked([sample], self.encoders.device)
             latents = self.encoders.latents(video)
-            context = self.encoders.context([sample.caption, ""])
+            context = self.encoders.context([sample.caption, ""], video[:, :, 0].expand(2, -1, -1, -1))
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(number)).to(latents)
             conditions = Conditions(latents[:, :, 0], context[:1], context[1:], int(fps))
             drawn = sample_latents(

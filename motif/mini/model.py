@@ -32,7 +32,7 @@ class MiniError(TI2VError):
 class SampleSettings:
     """How the small networks draw."""
 
-    steps: int = 8
+    steps: int = 6
     """DDIM steps."""
     guidance: float = 2.0
 

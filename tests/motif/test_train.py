@@ -21,6 +21,9 @@ from motif.journal import read_log
 from motif.session import split_settings, start
 from motif.train import TrainError
 from ti2v_bench.cli.motif import motif
+from ti2v_bench.model import ModelOptions
+from ti2v_bench.records import Pair
+from ti2v_bench.registry import load_model
 from ti2v_bench.video import encode_video, read_video
 
 CHANGES = {"steps": "4", "batch": "2", "per_device": "1", "save_every": "2", "workers": "0", "ema": "0.9"}
@@ -107,6 +110,20 @@ def test_a_checkpoint_samples_from_its_folder(uninterrupted: Path, tmp_path: Pat
     assert read_video(tmp_path / "one.mp4").frames.shape == (4, 64, 64, 3)
 
 
+@pytest.mark.parametrize("conditioning", ["cx-attn", "both"])
+def test_the_ablations_conditionings_train_and_sample(source: Path, tmp_path: Path, conditioning: str) -> None:
+    changes = CHANGES | {"steps": "1", "save_every": "1", "sample_every": "0", "conditioning": conditioning}
+    start(source, tmp_path, *split_settings(changes, tiny=True), weights="random-tiny")
+    state = load_file(tmp_path / "checkpoint-000001" / "state" / "model.safetensors")
+    values = [value for key, value in state.items() if "to_v_ip" in key]
+    assert values
+    assert all(value.abs().max() > 0 for value in values)  # they begin at zero, and are trained
+    Image.new("RGB", (90, 70), "red").save(tmp_path / "a.png")
+    model = load_model("motif", ModelOptions(weights=str(tmp_path), settings={"steps": "1"}))
+    pair = Pair("a", "a", "a", "it moves", tmp_path / "a.png")
+    assert model.generate(pair, 0).shape == (4, 64, 64, 3)
+
+
 def test_other_settings_than_the_checkpoints_are_refused(source: Path, uninterrupted: Path) -> None:
     model, train = split_settings(CHANGES | {"prediction": "epsilon"}, tiny=True)
     with pytest.raises(TrainError, match="other model settings"):
@@ -132,9 +149,6 @@ def test_published_defaults() -> None:
 
 
 def test_missing_weights_are_said_plainly(tmp_path: Path) -> None:
-    from ti2v_bench.model import ModelOptions
-    from ti2v_bench.registry import load_model
-
     with pytest.raises(FolderError, match="No MotiF weights are published"):
         load_model("motif", ModelOptions())
     with pytest.raises(FolderError, match=r"settings\.json"):
