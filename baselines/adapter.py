@@ -1,7 +1,8 @@
 """What adapters need around their networks: precision, noise by seed, memory layout, compiled blocks, the record."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -82,6 +83,17 @@ def compile_blocks(network: nn.Module, kinds: Sequence[type[nn.Module]]) -> None
     for module in network.modules():
         if isinstance(module, tuple(kinds)):
             module.compile(dynamic=False)
+
+
+@contextmanager
+def matrix_products_in_tf32(wanted: bool) -> Iterator[None]:
+    """Let float32 matrix products of CUDA round their factors to TF32 inside the block."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = wanted or before
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def settings_record(settings: "DataclassInstance") -> dict[str, object]:

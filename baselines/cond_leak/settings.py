@@ -114,6 +114,8 @@ class Settings:
     """--video_length."""
     compiled: bool = False
     """Ours: compile the repeated blocks (CUDA)."""
+    tf32: bool = False
+    """Ours: float32 matrix products in TF32, as torch's convolutions are by default."""
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -144,6 +146,7 @@ def recipe(settings: Settings) -> Recipe:
         initial_noise=parent.statistics if settings.analytic_init and not plain else None,
         initial_step=start,
         compiled=settings.compiled,
+        tf32=settings.tf32,
     )
 
 
@@ -159,6 +162,7 @@ CARD = ModelCard(
     precision="float16 (autocast)",
     parameters=1438.85,
     notes=(
+        "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "Which of the published variants stood in MotiF's comparison is not known; the default is the fine-tuned "
         "DynamiCrafter at 320x512. Others: --set variant=NAME of " + ", ".join(VARIANTS) + ".",
         "VideoCrafter variants start from the last step whatever the start time, as the published sampler does.",

@@ -1,14 +1,22 @@
 """ConsistI2V as the runner sees it: a picture and a prompt in, frames out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from baselines.adapter import Noise, channels_last, compile_blocks, last, precision_of, read_picture, settings_record
+from baselines.adapter import (
+    Noise,
+    channels_last,
+    compile_blocks,
+    last,
+    matrix_products_in_tf32,
+    precision_of,
+    read_picture,
+    settings_record,
+)
 from baselines.checkpoints import read_state
 from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer
 from baselines.consisti2v.blocks import ResNet, TemporalResNet
@@ -133,17 +141,6 @@ class ConsistI2V:
             "precision": str(self._dtype).removeprefix("torch."),
             "device": str(self._device),
         }
-
-
-@contextmanager
-def matrix_products_in_tf32(wanted: bool) -> Iterator[None]:
-    """Let float32 matrix products of CUDA round their factors to TF32 inside the block."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = wanted or before
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _load_text(source: Source, shape: TextShape, dtype: torch.dtype) -> Callable[[Sequence[str]], Tensor]:

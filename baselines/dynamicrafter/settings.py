@@ -102,6 +102,7 @@ CARD = ModelCard(
     precision="float16 (autocast)",
     parameters=1438.85,
     notes=(
+        "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "Other checkpoints: --set variant=256 (256x256) or --set variant=1024 (576x1024).",
         "Pictures narrower than the target are padded with black, as the official centre crop does.",
         "Weights are kept in float16, to which the official code casts them at every call; on the CPU all is float32.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from baselines.adapter import channels_last, compile_blocks, precision_of
+from baselines.adapter import channels_last, compile_blocks, matrix_products_in_tf32, precision_of
 from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
 from baselines.lvdm.blocks import ResBlock
 from baselines.lvdm.pictures import for_clip, load_picture, to_frames
@@ -64,13 +64,14 @@ class LVDM:
         )
         conditions = self.conditions([pair.prompt for pair in pairs], pictures, seeds)
         generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
-        latents = denoise(
-            recipe.network.diffusion,
-            self._steps,
-            self._initial(generators),
-            lambda x, step: self.predict(x, step, conditions),
-            lambda: self._normal(generators),
-        )
+        with matrix_products_in_tf32(recipe.tf32):
+            latents = denoise(
+                recipe.network.diffusion,
+                self._steps,
+                self._initial(generators),
+                lambda x, step: self.predict(x, step, conditions),
+                lambda: self._normal(generators),
+            )
         return [self._decoded(latent) for latent in latents]
 
     def conditions(self, prompts: Sequence[str], pictures: Tensor, seeds: Sequence[int]) -> Conditions:
@@ -160,8 +161,27 @@ def _steps(recipe: Recipe) -> Steps:
     return sampling_steps(recipe.network.diffusion, chosen, recipe.eta)
 
 
+def _require_possible(recipe: Recipe) -> None:
+    """Sizes that the networks can halve and double again, and times that the schedule has."""
+    cell = recipe.network.autoencoder.downsampling << (len(recipe.network.unet.channel_mult) - 1)
+    for name, value in (("height", recipe.height), ("width", recipe.width)):
+        if value < cell or value % cell:
+            raise SettingsError(
+                f"{recipe.name} cannot make a {name} of {value} pixels; it must be a multiple of {cell}."
+            )
+    for name, value, most in (("frames", recipe.frames, None), ("start time", recipe.initial_step, 1000)):
+        if value < 1 or (most and value > most):
+            raise SettingsError(f"{recipe.name} was asked for {name} {value}; possible are 1 to {most or 'any'}.")
+
+
 def build_lvdm(recipe: Recipe, options: ModelOptions) -> LVDM:
-    """The model of a recipe with the weights, device and precision that a user chose."""
+    """The model of a recipe with the weights, device and precision that a user chose.
+
+    Raises:
+        SettingsError: sizes, times or step counts that no network or schedule of the family has.
+        CheckpointError: weights that are absent or not the expected ones.
+    """
+    _require_possible(recipe)
     if options.weights == "random-tiny":
         recipe = tiny(recipe)
     dtype = precision_of(options, recipe.precision)

@@ -201,6 +201,11 @@ def _initial_noise(
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}. Expected {describe(file)}.")
     mean, variance = (found[key].to(device, torch.float32) for key in ("Expectation_X0", "Tr_Cov_d"))
+    if mean.shape != recipe.latent_shape:
+        raise CheckpointError(
+            f"{path} holds statistics of latents {tuple(mean.shape)}, but the settings ask for {recipe.latent_shape}. "
+            "Leave size and frames as published, or set analytic_init=false."
+        )
     return InitialNoise(mean, variance), [weight_record(file, path)]
 
 

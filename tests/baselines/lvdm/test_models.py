@@ -244,6 +244,26 @@ def test_impossible_step_counts_are_user_errors() -> None:
         _random(videocrafter.recipe(videocrafter.Settings(steps=3)))
 
 
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: videocrafter.recipe(videocrafter.Settings(height=300)), "height of 300 pixels, only multiples of 64"),
+        (lambda: videocrafter.recipe(videocrafter.Settings(frames=0)), "frames 0"),
+        (lambda: cond_leak.recipe(cond_leak.Settings(start_time=1001)), "start time 1001; possible are 1 to 1000"),
+    ],
+)
+def test_impossible_sizes_and_times_are_user_errors(made: Callable[[], Recipe], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        _random(made())
+
+
+def test_statistics_of_another_size_are_a_user_error(hub: LoopbackHub) -> None:
+    recipe = tiny(RECIPES["cond_leak-940"]())
+    _publish(hub, recipe)
+    with pytest.raises(CheckpointError, match="analytic_init=false"):
+        load_parts(replace(recipe, frames=8), None, torch.float32, "cpu")
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_official_values_of_the_commands(name: str) -> None:
     recipes = {key: make() for key, make in RECIPES.items()}
