@@ -1,5 +1,6 @@
 """What was published twice, or oddly, is followed as its settings say."""
 
+import json
 import warnings
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from baselines.animate_anything.checkpoint import Spacing, read_spacing
 from baselines.animate_anything.model import prepare
 from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_pixels
 from baselines.animate_anything.settings import Settings
 from baselines.animate_anything.solver import schedule, solve, start
+from baselines.diffusers_config import ConfigError
 from baselines.settings import SettingsError, with_changes
+from baselines.source import Source
+from ti2v_bench.model import ModelOptions
 
 
 def test_strength_follows_either_published_rule(tmp_path: Path) -> None:
@@ -85,3 +90,22 @@ def test_solver_equals_diffusers_own_with_the_older_last_sigma(steps: int, spaci
         expected = theirs.step((expected * t / 500).sin(), t, expected).prev_sample
     *_, found = solve(lambda x, t: (x * t / 500).sin(), found, plan)
     assert float((found - expected).abs().max()) < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("content", "spacing"),
+    [
+        ({}, Spacing("linspace", 0)),
+        ({"_class_name": "DDIMScheduler", "beta_end": 0.012, "steps_offset": 1}, Spacing("linspace", 1)),
+        ({"timestep_spacing": "leading", "steps_offset": 1}, Spacing("leading", 1)),
+    ],
+)
+def test_timestep_spacing_is_the_schedulers_files(tmp_path: Path, content: dict[str, object], spacing: Spacing) -> None:
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(content))
+    assert read_spacing(Source(ModelOptions(weights=str(tmp_path)))) == spacing
+
+
+def test_another_noise_schedule_in_the_schedulers_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scheduler_config.json").write_text(json.dumps({"beta_end": 0.02}))
+    with pytest.raises(ConfigError, match=r"beta_end = 0\.02 in the published configuration; only 0\.012 is known"):
+        read_spacing(Source(ModelOptions(weights=str(tmp_path))))

@@ -74,6 +74,8 @@ def test_published_files_are_fetched_fitted_and_named_in_the_sidecar(
     assert all(len(digest) == 64 for digest in recorded.values())
     assert sidecar["precision"] == "float32"
     assert sidecar["settings"]["steps"] == 2
+    if name == "animate_anything":
+        assert sidecar["model_says"]["checkpoint_spacing"] == "leading"  # as its scheduler_config.json says
     assert (tmp_path / "out" / name / "cat1_the_cat_runs_0.mp4").stat().st_size > 500
 
 
