@@ -166,9 +166,7 @@ def _require_possible(recipe: Recipe) -> None:
     cell = recipe.network.autoencoder.downsampling << (len(recipe.network.unet.channel_mult) - 1)
     for name, value in (("height", recipe.height), ("width", recipe.width)):
         if value < cell or value % cell:
-            raise SettingsError(
-                f"{recipe.name} cannot make a {name} of {value} pixels; it must be a multiple of {cell}."
-            )
+            raise SettingsError(f"{recipe.name} cannot make a {name} of {value} pixels, only multiples of {cell}.")
     for name, value, most in (("frames", recipe.frames, None), ("start time", recipe.initial_step, 1000)):
         if value < 1 or (most and value > most):
             raise SettingsError(f"{recipe.name} was asked for {name} {value}; possible are 1 to {most or 'any'}.")
