@@ -82,7 +82,7 @@ def describe(name: str) -> list[tuple[str, str]]:
 def _row(card: ModelCard, score: Score | None) -> tuple[str, ...]:
     sizes = [weight.bytes for weight in card.weights]
     known = sum(size for size in sizes if size)
-    weights = "none" if not sizes else _size(known or None) + ("" if all(sizes) or not known else "+")
+    weights = "none" if not sizes else NONE if not known else _size(known) + ("" if all(sizes) else "+")
     return (
         card.name,
         card.title,

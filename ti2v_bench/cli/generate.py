@@ -136,7 +136,7 @@ def _print_plan(
     for request in requests:
         jobs = plan_jobs(request.folder, pairs, seeds)[shard[0] :: shard[1]]
         missing = len(find_missing(store, request.folder, jobs))
-        found.append(costs.estimate(request.model, missing, request.options.batch, target, speeds))
+        found.append(costs.estimate(request.model, missing, request.options, target, speeds))
     workers = max(len(request.devices) for request in requests)
     rows = costs.cost_table(found, workers, price)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -2,17 +2,18 @@
 
 Measured tables are the files `results/speed/*.json` that have `device`, `matmul_tflops` (half-precision matrix rate of
 that device in the same run) and rows with `model`, `precision`, `batch`, `seconds_per_video`, `gpu_memory_gib`,
-`video_bytes`; `tests/benchmarks/generation_speed.py` writes them. On another device, seconds are scaled by the ratio of
-matrix rates: an estimate, and said to be one.
+`video_bytes`, `settings`; `tests/benchmarks/generation_speed.py` writes them. On another device, seconds are scaled by
+the ratio of matrix rates: an estimate, and said to be one.
 """
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ti2v_bench.model import ModelOptions
 from ti2v_bench.registry import MODELS, load_card
 from ti2v_bench.runner.jobs import RunError
 
@@ -37,6 +38,8 @@ class Speed:
     seconds_per_video: float
     gpu_memory_gib: float | None
     video_bytes: int | None
+    settings: Mapping[str, str]
+    """Changes to the model's own settings, as `--set` gives them."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,15 @@ def read_speeds(folder: Path) -> list[Speed]:
             content: dict[str, Any] = json.loads(path.read_text())
             if {"device", "matmul_tflops", "rows"} <= content.keys():
                 head = (str(content["device"]), float(content["matmul_tflops"]), str(content.get("date", "?")))
-                speeds += [_speed(head, row) for row in content["rows"] if "seconds_per_video" in row]
+                speeds += [_speed(head, row) for row in content["rows"] if _counts(row)]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is no table of measured speeds ({error!r}). Make it again.") from error
     return speeds
+
+
+def _counts(row: Mapping[str, Any]) -> bool:
+    """Whether a row tells of whole videos by a full-size model."""
+    return "seconds_per_video" in row and row.get("weights") != "random-tiny"
 
 
 def _speed(head: tuple[str, float, str], row: dict[str, Any]) -> Speed:
@@ -92,20 +100,22 @@ def _speed(head: tuple[str, float, str], row: dict[str, Any]) -> Speed:
         float(row["seconds_per_video"]),
         row.get("gpu_memory_gib"),
         row.get("video_bytes"),
+        row.get("settings", {}),
     )
 
 
-def estimate(model: str, missing: int, batch: int, target: Target | None, speeds: Sequence[Speed]) -> Cost:
-    """What `missing` videos of a registered model will take on `target`; None means the measured device itself.
+def estimate(model: str, missing: int, options: ModelOptions, target: Target | None, speeds: Sequence[Speed]) -> Cost:
+    """What `missing` videos of a model will take on `target`; None means the measured device itself.
 
-    Of the measured rows the one on the target's own device counts first, then the largest batch up to `batch`.
+    Only rows with the asked settings and precision count. Of these the one on the target's own device comes first, then
+    the largest batch up to the one asked for.
     """
     weights = [weight.bytes for weight in load_card(model).weights] if model in MODELS else [None]
     known = sum(size for size in weights if size) if all(weights) else None
     bare = Cost(model, missing, None, None, known, None, "not measured")
     if model in MODELS and not weights:
         return replace(bare, gpu_hours=0.0, gpu_memory_gib=0.0, basis="no network: seconds on the CPU")
-    fitting = [speed for speed in speeds if speed.model == model and speed.batch <= batch]
+    fitting = [speed for speed in speeds if speed.model == model and _fits(speed, options)]
     if not fitting:
         return bare
     best = max(fitting, key=lambda speed: (target is not None and _same(speed.device, target.name), speed.batch))
@@ -116,6 +126,14 @@ def estimate(model: str, missing: int, batch: int, target: Target | None, speeds
         gpu_memory_gib=best.gpu_memory_gib,
         videos_bytes=None if best.video_bytes is None else missing * best.video_bytes,
         basis=f"measured on {best.device}, {best.date}, batch {best.batch}{words}",
+    )
+
+
+def _fits(speed: Speed, options: ModelOptions) -> bool:
+    return (
+        speed.batch <= options.batch
+        and dict(speed.settings) == dict(options.settings)
+        and options.precision in (None, speed.precision)
     )
 
 
@@ -199,7 +217,7 @@ def cost_table(costs: Iterable[Cost], workers: int, price: float | None) -> list
     rows = [_cells(cost, workers) for cost in costs]
     hours = sum(cost.gpu_hours or 0 for cost in costs)
     unknown = sum(cost.gpu_hours is None for cost in costs)
-    more = f"{unknown} models are not measured and not counted" if unknown else ""
+    more = f"not measured and not counted: {unknown} of {len(costs)} models" if unknown else ""
     total = Cost(
         "total",
         sum(cost.missing for cost in costs),

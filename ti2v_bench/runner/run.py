@@ -104,7 +104,9 @@ def _work_off(
             left = len(missing) - len(outcomes)
             reason = str(error) if isinstance(error, TI2VError) else one_line(error)
             trace = "".join(traceback.format_exception(error))
-            return outcomes, Failure(recipe.name, None, f"{left} videos not made: {reason}", trace)
+            return outcomes, Failure(
+                recipe.name, None, f"{left} of {len(missing)} missing videos not made: {reason}", trace
+            )
     return outcomes, None
 
 

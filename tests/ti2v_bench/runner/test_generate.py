@@ -92,7 +92,9 @@ def test_a_failing_pair_stops_no_other_and_is_named_in_one_line(bench: Bench, to
 def test_a_model_that_cannot_be_loaded_stops_no_other(bench: Bench, toys: Path, tmp_path: Path) -> None:
     report = run(bench, tmp_path, toy("Broken"), toy("Plain"))
     assert report.made == 6
-    assert [str(f) for f in report.failures] == ["broken: 6 videos not made: RuntimeError: weights are upside down"]
+    assert [str(f) for f in report.failures] == [
+        "broken: 6 of 6 missing videos not made: RuntimeError: weights are upside down"
+    ]
 
 
 @pytest.mark.parametrize("room", [1, 3, 8])

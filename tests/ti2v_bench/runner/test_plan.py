@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from ti2v_bench import results
 from ti2v_bench.bench import Bench
 from ti2v_bench.cli.generate import generate
+from ti2v_bench.model import ModelOptions
 from ti2v_bench.runner import Request, costs
 from ti2v_bench.runner import generate as run
 from ti2v_bench.runner.jobs import RunError
@@ -31,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_hours_follow_from_the_measured_row_with_the_largest_batch_that_is_allowed(folder: Path) -> None:
     speeds = costs.read_speeds(folder)
-    one = costs.estimate("a.b:Slow", 200, 1, None, speeds)
-    four = costs.estimate("a.b:Slow", 200, 8, None, speeds)
+    one = costs.estimate("a.b:Slow", 200, ModelOptions(batch=1), None, speeds)
+    four = costs.estimate("a.b:Slow", 200, ModelOptions(batch=8), None, speeds)
     assert (one.gpu_hours, one.gpu_memory_gib, one.videos_bytes) == (2.0, 20.5, 100_000_000)
     assert (four.gpu_hours, four.gpu_memory_gib) == (1.0, 41.0)
     assert one.basis == "measured on NVIDIA H200, 2026-11-24, batch 1"
@@ -41,13 +42,15 @@ def test_hours_follow_from_the_measured_row_with_the_largest_batch_that_is_allow
 def test_another_device_is_scaled_by_its_matrix_rate_and_says_so(folder: Path) -> None:
     speeds = costs.read_speeds(folder)
     here = costs.Target("NVIDIA L40S", 200.0, vendor=False)
-    cost = costs.estimate("a.b:Slow", 100, 1, here, speeds)
+    cost = costs.estimate("a.b:Slow", 100, ModelOptions(batch=1), here, speeds)
     assert cost.gpu_hours == pytest.approx(1.0 * 800 / 200)
     assert "scaled to NVIDIA L40S by measured matrix rates 800 : 200" in cost.basis
-    cost = costs.estimate("a.b:Slow", 100, 1, costs.vendor_target("A100"), speeds)
+    cost = costs.estimate("a.b:Slow", 100, ModelOptions(batch=1), costs.vendor_target("A100"), speeds)
     assert cost.gpu_hours == pytest.approx(1.0 * 989 / 312)
     assert "by vendor's matrix peaks 989 : 312" in cost.basis
-    same = costs.estimate("a.b:Slow", 100, 1, costs.Target("NVIDIA H200", 650.0, vendor=False), speeds)
+    same = costs.estimate(
+        "a.b:Slow", 100, ModelOptions(batch=1), costs.Target("NVIDIA H200", 650.0, vendor=False), speeds
+    )
     assert same.gpu_hours == pytest.approx(1.0)
 
 
@@ -66,16 +69,28 @@ def test_devices_are_known_as_torch_names_them(name: str, rate: float | None) ->
 
 
 def test_what_was_not_measured_is_not_guessed(folder: Path) -> None:
-    cost = costs.estimate("x.y:Other", 10, 1, None, costs.read_speeds(folder))
+    cost = costs.estimate("x.y:Other", 10, ModelOptions(batch=1), None, costs.read_speeds(folder))
     assert (cost.gpu_hours, cost.basis) == (None, "not measured")
-    assert costs.estimate("static", 10, 1, None, []).gpu_hours == 0
+    assert costs.estimate("static", 10, ModelOptions(batch=1), None, []).gpu_hours == 0
     rows = costs.cost_table([cost], 1, 3.0)
     assert rows[1][2:4] == ("–", "–")
-    assert "1 models are not measured and not counted" in rows[-1][-1]
+    assert "not measured and not counted: 1 of 1 models" in rows[-1][-1]
+
+
+def test_only_rows_with_the_asked_settings_and_precision_count(folder: Path) -> None:
+    table = json.loads((folder / "generation.json").read_text())
+    table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 9.0, "settings": {"compiled": "true"}})
+    table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 0.01, "weights": "random-tiny"})
+    (folder / "generation.json").write_text(json.dumps(table))
+    speeds = costs.read_speeds(folder)
+    assert costs.estimate("a.b:Slow", 200, ModelOptions(), None, speeds).gpu_hours == 2.0
+    fast = ModelOptions(settings={"compiled": "true"})
+    assert costs.estimate("a.b:Slow", 200, fast, None, speeds).gpu_hours == 0.5
+    assert costs.estimate("a.b:Slow", 200, ModelOptions(precision="float32"), None, speeds).gpu_hours is None
 
 
 def test_the_sum_and_the_cost(folder: Path) -> None:
-    slow = costs.estimate("a.b:Slow", 200, 1, None, costs.read_speeds(folder))
+    slow = costs.estimate("a.b:Slow", 200, ModelOptions(batch=1), None, costs.read_speeds(folder))
     rows = costs.cost_table([slow, slow], 4, 2.5)
     assert rows[0][2:5] == ("GPU-hours", "cost", "hours on 4")
     assert rows[1][2:5] == ("2.00", "5.00", "0.50")

@@ -66,7 +66,7 @@ def test_a_pair_that_kills_every_worker_fails_alone(bench: Bench, toys: Path, tm
 def test_a_model_that_no_worker_can_load_is_one_failure(bench: Bench, toys: Path, tmp_path: Path) -> None:
     report = alone(bench, tmp_path / "out", "Broken")
     assert [str(failure) for failure in report.failures] == [
-        "broken: 6 videos not made: RuntimeError: weights are upside down"
+        "broken: 6 of 6 missing videos not made: RuntimeError: weights are upside down"
     ]
 
 
