@@ -1,6 +1,6 @@
 """AnimateAnything's folder: networks, tokenizer and scheduler as diffusers saves a pipeline.
 
-Nobody here has seen the published folder; what its small files say is taken where they are there.
+The published folder could not be looked at; what its small files say is taken where they are there.
 """
 
 import json
@@ -60,7 +60,6 @@ def load_unet(source: Source, sizes: Sizes, dtype: torch.dtype) -> UNet3DConditi
 
 def load_vae(source: Source, sizes: Sizes, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder, under today's or diffusers' older names."""
-
     return source.network(
         lambda: build_vae(sizes.vae), VAE[0], dtype, lambda path: autoencoder_state(read_state(path)), VAE[1:]
     )
