@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ti2v_bench.errors import TI2VError
-from ti2v_bench.model import ModelOptions
+from ti2v_bench.model import Frames, ModelOptions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,6 +61,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """A picture file as (h, w, 3) uint8 RGB."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def truncated(decoded: Tensor) -> Frames:
+    """(F, 3, H, W) in [-1, 1] -> (F, H, W, 3) uint8. Published by several: fractions are cut off, not rounded."""
+    frames: Frames = ((decoded.float() / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return frames
 
 
 def channels_last(network: nn.Module) -> None:

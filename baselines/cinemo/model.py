@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, compile_blocks, last, precision_of, read_picture, settings_record
+from baselines.adapter import (
+    Noise,
+    channels_last,
+    compile_blocks,
+    last,
+    precision_of,
+    read_picture,
+    settings_record,
+    truncated,
+)
 from baselines.cinemo.autoencoder import (
     TemporalVaeShape,
     build_temporal_vae,
@@ -17,7 +26,7 @@ from baselines.cinemo.autoencoder import (
 )
 from baselines.cinemo.network import CinemoUNet, read_motion_width
 from baselines.cinemo.noise import dct_start
-from baselines.cinemo.preprocess import cover, to_bytes, with_base
+from baselines.cinemo.preprocess import cover, with_base
 from baselines.cinemo.sampler import residuals
 from baselines.cinemo.settings import SCHEDULER, TEXT, UNET, UNET_CONFIG, VAE, VAE_CONFIG, VOCABULARY, Settings
 from baselines.diffusers_config import ConfigError, Published, require, require_equal
@@ -119,7 +128,7 @@ class Cinemo:
 
     def _frames(self, residual: Tensor, base: Tensor) -> Frames:
         latents = with_base(residual[None], base[None], SCALE)
-        return to_bytes(decode_clip(self._vae, latents, self.settings.decode_at_once))
+        return truncated(decode_clip(self._vae, latents, self.settings.decode_at_once))
 
     def provenance(self) -> Mapping[str, object]:
         """Settings, weights, precision and device, for the sidecar."""

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ti2v_bench.model import Frames
-
 
 def cover(picture: NDArray[np.uint8], height: int, width: int) -> Tensor:
     """A picture scaled to cover the target and cropped to its centre.
@@ -47,10 +45,3 @@ def with_base(residual: Tensor, base: Tensor, scaling: float) -> Tensor:
     """
     residual, base = residual * (1 / scaling), base * (1 / scaling)
     return torch.cat([base, base + residual], dim=2).transpose(1, 2).flatten(0, 1)
-
-
-def to_bytes(decoded: Tensor) -> Frames:
-    """(F, 3, H, W) in [-1, 1] -> (F, H, W, 3) uint8, truncated as published."""
-    scaled = (decoded.float() / 2 + 0.5).clamp(0, 1) * 255
-    frames: Frames = scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return frames

@@ -16,13 +16,14 @@ from baselines.adapter import (
     precision_of,
     read_picture,
     settings_record,
+    truncated,
 )
 from baselines.checkpoints import read_state
 from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer
 from baselines.consisti2v.blocks import ResNet, TemporalResNet
 from baselines.consisti2v.config import OVERRIDES, ConsistConfig, read_config
 from baselines.consisti2v.frameinit import frame_init, low_pass, shared_noise
-from baselines.consisti2v.preprocess import scale_and_crop, to_bytes
+from baselines.consisti2v.preprocess import scale_and_crop
 from baselines.consisti2v.sampler import Conditions, Guidance, denoised
 from baselines.consisti2v.settings import (
     TEXT,
@@ -131,7 +132,7 @@ class ConsistI2V:
         return frame_init(first, x, alpha, mask)
 
     def _frames(self, latents: Tensor) -> Frames:
-        return to_bytes(decode(self._vae, latents.transpose(0, 1), self.settings.decode_at_once))
+        return truncated(decode(self._vae, latents.transpose(0, 1), self.settings.decode_at_once))
 
     def provenance(self) -> Mapping[str, object]:
         """Settings, weights, precision and device, for the sidecar."""

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ti2v_bench.model import Frames
-
 
 def scale_and_crop(picture: NDArray[np.uint8], height: int, width: int) -> Tensor:
     """A picture whose shorter side becomes `height`, cropped to its centre.
@@ -35,10 +33,3 @@ def _centre(x: Tensor, height: int, width: int) -> Tensor:
     x = F.pad(x, (lack_w // 2, (lack_w + 1) // 2, lack_h // 2, (lack_h + 1) // 2))
     top, left = round((x.shape[1] - height) / 2), round((x.shape[2] - width) / 2)
     return x[:, top : top + height, left : left + width]
-
-
-def to_bytes(decoded: Tensor) -> Frames:
-    """(F, 3, H, W) in [-1, 1] -> (F, H, W, 3) uint8, truncated as published."""
-    scaled = (decoded.float() / 2 + 0.5).clamp(0, 1) * 255
-    frames: Frames = scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return frames

@@ -12,8 +12,8 @@ from baselines.consisti2v.unet import ConsistUNet
 from baselines.lavie.config import LavieConfig
 from baselines.lavie.unet import LavieUNet
 
-WIDTHS = [(64, 64, 96), (64, 64, 96, 128)]
-SIZES = [(8, 16), (5, 9)]
+CASES = [((64, 96, 96), (4, 8)), ((64, 64, 96, 128), (8, 16)), ((64, 64, 96, 128), (5, 9))]
+"""Widths per level, and size; the last needs the skips' sizes on the way up."""
 
 
 def stable_diffusion(widths: tuple[int, ...], heads: int | tuple[int, ...], linear: bool) -> UNet2DConditionModel:
@@ -34,8 +34,7 @@ def stable_diffusion(widths: tuple[int, ...], heads: int | tuple[int, ...], line
     )
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize(("widths", "size"), CASES)
 @torch.no_grad()
 def test_lavie_without_temporal_attention_is_stable_diffusion(widths: tuple[int, ...], size: tuple[int, int]) -> None:
     original = stable_diffusion(widths, 2, linear=False)
@@ -53,8 +52,7 @@ def test_lavie_without_temporal_attention_is_stable_diffusion(widths: tuple[int,
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize(("widths", "size"), CASES)
 @torch.no_grad()
 def test_consisti2v_without_temporal_parts_is_stable_diffusion(widths: tuple[int, ...], size: tuple[int, int]) -> None:
     """With both frames alike, the first frame's keys double each picture's own, which changes no attention."""

@@ -6,9 +6,10 @@ from diffusers import AutoencoderKLTemporalDecoder
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
+from baselines.adapter import truncated
 from baselines.cinemo.network import CinemoUNet, read_motion_width
 from baselines.cinemo.noise import dct_start, low_frequencies
-from baselines.cinemo.preprocess import cover, to_bytes, with_base
+from baselines.cinemo.preprocess import cover, with_base
 from baselines.cinemo.sampler import residuals
 from baselines.lavie.config import read_config
 from baselines.sampling.guidance import guided
@@ -138,7 +139,7 @@ def test_autoencoder_matches(fixture: Parity) -> None:
     vae = vae.float()
     decoded = torch.cat([vae.decode(chunk, num_frames=len(chunk)).sample for chunk in latents.split(14)])
     torch.testing.assert_close(decoded, expected["decoded"], rtol=0, atol=1e-5)
-    assert torch.equal(torch.from_numpy(to_bytes(expected["decoded"])), expected["video_u8"][0])
+    assert torch.equal(torch.from_numpy(truncated(expected["decoded"])), expected["video_u8"][0])
 
 
 @pytest.mark.parity("cinemo_preprocess*")
