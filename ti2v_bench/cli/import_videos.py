@@ -1,10 +1,12 @@
 """`import`: take over videos that were made elsewhere."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ti2v_bench.runner import ImportReport
+if TYPE_CHECKING:
+    from ti2v_bench.runner import ImportReport
 
 
 @click.command("import")
@@ -36,7 +38,7 @@ def import_videos(source: Path, model: str, bench: Path, out: str, quiet: bool) 
     raise SystemExit(1 if report.unmatched or report.broken or report.different else 0)
 
 
-def _summary(report: ImportReport) -> str:
+def _summary(report: "ImportReport") -> str:
     there = len(report.copied) + len(report.present)
     parts = [
         f"{there} of {report.expected} videos there ({len(report.copied)} copied, {len(report.present)} already there)",
