@@ -27,7 +27,7 @@ NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("torch", "diffusers", "transformers", "accelerate", "safetensors", "einops", "cv2"),
         "models",
     ),
-    "motif train": (("torch", "tensorboard", "webdataset"), "models"),
+    "motif train": (("torch", "tensorboard", "accelerate"), "models"),
     "generate --executor ray": (("ray",), "ray"),
     "generate --out s3://…": (("s3fs",), "s3"),
 }

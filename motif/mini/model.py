@@ -71,7 +71,7 @@ class Mini:
         net = self.model.settings
         shape = (1, 3, net.frames, net.size, net.size)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
-        image = _picture(pair.image, net.size).to(self.device)
+        image = picture(pair.image, net.size).to(self.device)
         ids = torch.from_numpy(encode([pair.prompt], self.words)).to(self.device)
         clip = to_uint8(sample(self.model, image, ids, noise, self.settings.steps, self.settings.guidance))
         frames: Frames = clip[0].permute(1, 2, 3, 0).cpu().numpy()
@@ -89,7 +89,7 @@ class Mini:
         }
 
 
-def _picture(path: Path, size: int) -> Tensor:
+def picture(path: Path, size: int) -> Tensor:
     """(1, 3, size, size) in [-1, 1]; area-averaged, as the training clips would be at a smaller size."""
     with Image.open(path) as image:
         small = ImageOps.exif_transpose(image).convert("RGB").resize((size, size), Image.Resampling.BOX)

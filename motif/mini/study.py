@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from multiprocessing import Process
 from pathlib import Path
 
@@ -68,6 +69,10 @@ class StudySettings:
     """Everything that decides the numbers."""
 
     size: int = 64
+    flow_size: int = 64
+    """Side of the frames on which flow is estimated."""
+    channels: tuple[int, ...] = (32, 64, 128, 192)
+    """Of the network's levels; the grids of 8 cells and less have attention."""
     frames: int = 8
     clips: int = 16384
     """Training clips."""
@@ -88,7 +93,10 @@ class StudySettings:
         known = len(vocabulary()) + 2
         if self.tiny:
             return MiniSettings(known, WORDS_PER_PROMPT, self.size, self.frames, 4, (32, 32), (False, True), 32)
-        return MiniSettings(known, WORDS_PER_PROMPT, self.size, self.frames)
+        attention = tuple(self.size // 2 // 2**level <= 8 for level in range(len(self.channels)))
+        return MiniSettings(
+            known, WORDS_PER_PROMPT, self.size, self.frames, channels=self.channels, attention=attention
+        )
 
 
 @dataclass
@@ -102,24 +110,27 @@ class World:
 
 def draw_world(settings: StudySettings, workers: int, cache: Path | None = None) -> World:
     """Draw everything on the CPU, or read it from a former call's cache; call before CUDA is touched."""
-    key = f"{settings.words}-{settings.size}-{settings.frames}-{settings.clips}-{settings.tests}.pickle"
+    sizes = (settings.size, settings.flow_size, settings.frames, settings.clips, settings.tests)
+    key = f"{settings.words}-{'-'.join(map(str, sizes))}.pickle"
     path = cache / key if cache else None
     if path and path.exists():
         world: World = pickle.loads(path.read_bytes())
         return world
     seen, unseen = vocabularies(settings.words)
     half = settings.tests // 2
-    train = draw_clips(settings.clips, 1, seen, settings.size, settings.frames, workers)
-    parts = [draw_clips(half, 2, seen, settings.size, settings.frames, workers)]
-    parts.append(draw_clips(settings.tests - half, 3, unseen, settings.size, settings.frames, workers))
+    draw = partial(
+        draw_clips, size=settings.size, frames=settings.frames, workers=workers, flow_size=settings.flow_size
+    )
+    train = draw(settings.clips, 1, seen)
+    parts = [draw(half, 2, seen), draw(settings.tests - half, 3, unseen)]
     columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ("frames", "flow", "mask", "ids")]
     test = Clips(join([p.scenes for p in parts]), *columns)
     world = World(train, test, cases(test.scenes, settings.size, settings.frames, workers))
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(pickle.dumps(world, protocol=5))
-        partial.replace(path)
+        unfinished = path.with_name(path.name + ".partial")
+        unfinished.write_bytes(pickle.dumps(world, protocol=5))
+        unfinished.replace(path)
     return world
 
 
@@ -155,7 +166,7 @@ class Study:
         self.given.copy_(shown[:, :, 0].float() / 127.5 - 1)
         self.test_ids.copy_(torch.from_numpy(test.ids))
         self.judge = Judge(test.scenes, world.against, shown[:, :, 0])
-        region = heat_bytes(torch.from_numpy(test.flow[::2]), HeatmapSettings()).to(self.device)
+        region = heat_bytes(torch.from_numpy(test.flow[::2]), HeatmapSettings(), self.settings.size).to(self.device)
         self.ratio = ErrorRatio(shown[::2], torch.from_numpy(test.ids[::2]).to(self.device), region)
 
     def pace(self) -> tuple[float, float]:
@@ -181,7 +192,9 @@ class Study:
     def run(self, name: str, seed: int, checkpoints: tuple[int, ...]) -> Iterator[tuple[dict[str, object], Tensor]]:
         """Train one cell; at every checkpoint its record and its generated clips."""
         cell, trainer = CELLS[name], self.trainer
-        trainer.data.heat.copy_(self.mask * 255 if cell.heat is None else heat_bytes(self.flow, cell.heat))
+        trainer.data.heat.copy_(
+            self.mask * 255 if cell.heat is None else heat_bytes(self.flow, cell.heat, self.settings.size)
+        )
         hot = share(trainer.data.heat[:2048].float() / 255)
         trainer.reset(seed, cell.weight, cell.conditioning)
         done = 0
@@ -222,10 +235,10 @@ class Study:
             end = start + parameter.numel()
             state[key] = as_view(self.trainer.ema[start:end], parameter).half().contiguous().cpu()
             start = end
-        partial = path.with_name(path.name + ".partial")
+        unfinished = path.with_name(path.name + ".partial")
         net = {"net": json.dumps(asdict(self.settings.net())), "vocabulary": " ".join(vocabulary())}
-        save_file(state, partial, metadata=net | about)
-        partial.replace(path)
+        save_file(state, unfinished, metadata=net | about)
+        unfinished.replace(path)
 
 
 def _in_flat_order(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -323,7 +336,11 @@ def main() -> None:
     args = _arguments()
     until = began + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
-    small = StudySettings(words=args.words, clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size)
+    train = TrainSettings(batch=args.batch, learning_rate=args.learning_rate)
+    small = StudySettings(
+        words=args.words, clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size,
+        flow_size=max(args.size, StudySettings.flow_size), channels=args.channels, train=train,
+    )  # fmt: skip
     full = replace(small, words="full")
     first = full if args.pair else small
     world = draw_world(first, args.workers, args.cache)
@@ -401,6 +418,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=StudySettings.clips)
     parser.add_argument("--tests", type=int, default=StudySettings.tests)
     parser.add_argument("--size", type=int, default=StudySettings.size)
+    parser.add_argument("--channels", type=ints, default=StudySettings.channels, help="of the network's levels")
+    parser.add_argument("--batch", type=int, default=TrainSettings.batch)
+    parser.add_argument("--learning-rate", type=float, default=TrainSettings.learning_rate)
     parser.add_argument("--tiny", action="store_true", help="a toy network, to try the script on a CPU")
     parser.add_argument("--compile", action="store_true")
     return parser.parse_args()

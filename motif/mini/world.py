@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motif.mini.text import encode
-from ti2v_bench.motion.heatmap import HeatmapSettings, heatmap
+from ti2v_bench.motion.heatmap import HeatmapSettings, heatmap, to_grid
 from ti2v_bench.shapes import Scenes, Vocabulary, join, motion_mask, prompts, render, sample_scenes
 
 Item = TypeVar("Item")
@@ -29,8 +29,14 @@ WORDS = {
         motions=("left", "right", "up", "down", "grow", "fade", "enter_left", "enter_right"),
         textures=("brick", "stone", "wood", "water"),
     ),
+    "tiny": Vocabulary(
+        kinds=("circle", "square", "triangle"),
+        colours=("red", "yellow", "blue", "white"),
+        motions=("left", "right", "up", "down"),
+        textures=("stone", "wood"),
+    ),
 }
-"""`full`: everything the drawn world has. `small`: what a network can begin to learn in a thousand steps."""
+"""`full`: everything the drawn world has; the others: less to learn, for shorter runs."""
 _CHUNK = 128
 
 
@@ -42,7 +48,7 @@ class Clips:
     frames: NDArray[np.uint8]
     """(N, F, H, W, 3)."""
     flow: NDArray[np.float16]
-    """(N, F-1, 2, H, W) in pixels, DIS."""
+    """(N, F-1, 2, h, w) in pixels of the frames it was estimated on, DIS."""
     mask: NDArray[np.bool_]
     """(N, F, H, W): the moving object, from the drawing itself."""
     ids: NDArray[np.int64]
@@ -54,11 +60,16 @@ def vocabularies(words: str, seed: int = 0) -> tuple[Vocabulary, Vocabulary]:
     return WORDS[words].split(HELD_OUT, seed)
 
 
-def draw_clips(count: int, seed: int, words: Vocabulary, size: int, frames: int, workers: int = 1) -> Clips:
-    """`count` random clips with their estimated flow; same arguments, same clips, however many workers."""
+def draw_clips(
+    count: int, seed: int, words: Vocabulary, size: int, frames: int, workers: int = 1, flow_size: int | None = None
+) -> Clips:
+    """`count` random clips with their estimated flow; same arguments, same clips, however many workers.
+
+    Flow is estimated on frames of `flow_size` (None: `size`), since below 64 pixels it finds little.
+    """
     sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)]
     seeds = np.random.SeedSequence(seed).spawn(len(sizes))
-    work = partial(_draw_chunk, words=words, size=size, frames=frames)
+    work = partial(_draw_chunk, words=words, size=size, frames=frames, flow_size=flow_size or size)
     parts = over_workers(work, list(zip(sizes, seeds, strict=True)), workers)
     columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ("frames", "flow", "mask", "ids")]
     return Clips(join([p.scenes for p in parts]), *columns)
@@ -74,7 +85,9 @@ def over_workers(work: Callable[[Item], Result], items: list[Item], workers: int
         return list(pool.map(work, items))
 
 
-def _draw_chunk(job: tuple[int, np.random.SeedSequence], words: Vocabulary, size: int, frames: int) -> Clips:
+def _draw_chunk(
+    job: tuple[int, np.random.SeedSequence], words: Vocabulary, size: int, frames: int, flow_size: int
+) -> Clips:
     import cv2
 
     from ti2v_bench.motion.dis import DisFlow
@@ -83,8 +96,9 @@ def _draw_chunk(job: tuple[int, np.random.SeedSequence], words: Vocabulary, size
     count, seed = job
     scenes = sample_scenes(count, np.random.default_rng(seed), words)
     video = render(scenes, size, frames)
+    larger = video if flow_size == size else render(scenes, flow_size, frames)
     dis = DisFlow()
-    flow = np.stack([dis.flow(clip) for clip in video]).astype(np.float16)
+    flow = np.stack([dis.flow(clip) for clip in larger]).astype(np.float16)
     return Clips(scenes, video, flow, motion_mask(scenes, size, frames), encode(prompts(scenes)))
 
 
@@ -93,7 +107,10 @@ def on_device(frames: NDArray[np.uint8], device: str) -> Tensor:
     return torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3).contiguous()
 
 
-def heat_bytes(flow: Tensor, settings: HeatmapSettings) -> Tensor:
-    """Heatmap times 255 as uint8, (N, F, H, W), of flow (N, F-1, 2, H, W) on any device."""
-    parts = [(heatmap(part, settings) * 255).round().to(torch.uint8) for part in torch.split(flow, 1024)]
+def heat_bytes(flow: Tensor, settings: HeatmapSettings, size: int) -> Tensor:
+    """Heatmap times 255 as uint8, (N, F, size, size), of flow (N, F-1, 2, H, W) on any device."""
+    parts = []
+    for part in torch.split(flow, 1024):
+        heat = to_grid(heatmap(part, settings), (size, size))
+        parts.append((heat * 255).round().to(torch.uint8))
     return torch.cat(parts)

@@ -26,7 +26,7 @@ NET = MiniSettings(len(vocabulary()) + 2, 12, 64, 8, 4, (32, 32), (False, True),
 
 def _data(count: int = 6) -> TrainingData:
     clips = draw_clips(count, 0, vocabularies("small")[0], 64, 8)
-    heat = heat_bytes(torch.from_numpy(clips.flow), HeatmapSettings())
+    heat = heat_bytes(torch.from_numpy(clips.flow), HeatmapSettings(), 64)
     return TrainingData(on_device(clips.frames, "cpu"), torch.from_numpy(clips.ids), heat)
 
 
