@@ -8,6 +8,7 @@ from ti2v_bench.records import Estimate
 from ti2v_bench.stats.ranking import (
     RIDGE,
     Covariances,
+    NotConverged,
     Strengths,
     covariances,
     degrees_of_freedom,
@@ -30,7 +31,10 @@ def ranking(table: VoteTable, settings: ReportSettings) -> Ranking:
         if why.startswith("separated"):
             why += "; a penalised answer can be asked for"
         return Ranking(False, why, None, None, ())
-    state = fit(counted, settings.ties, RIDGE if settings.penalised else 0.0)
+    try:
+        state = fit(counted, settings.ties, RIDGE if settings.penalised else 0.0)
+    except NotConverged as error:
+        return Ranking(False, f"separated: {error}; a penalised answer can be asked for", None, None, ())
     spread = covariances(table, counted, state)
     ranges = rank_ranges(state.theta, spread, settings.level, settings.seed)
     strengths = _strengths(table, state, spread, settings)

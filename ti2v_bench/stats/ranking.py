@@ -17,10 +17,12 @@ Floats = NDArray[np.float64]
 RIDGE = 1.0
 """Precision of the normal prior on log strengths where a penalised answer is asked for (prior sd 1)."""
 STEPS = 100
+LEAST_INFORMATION = 1e-6
+"""In votes. A direction with less is flat: the maximum lies at infinity there, though the slope is zero already."""
 
 
 class NotConverged(RuntimeError):  # noqa: N818 - reads as what it is
-    """Newton's method did not reach the maximum: a mistake of ours, since the likelihood is concave."""
+    """The likelihood has no finite maximum (with Davidson's ties `refusal` cannot foresee every such case)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def fit(counted: Outcomes, ties: str = "davidson", ridge: float = 0.0) -> Streng
 
     Raises:
         ValueError: another value of `ties`.
-        NotConverged: no maximum reached; `refusal` should have said so before.
+        NotConverged: no finite maximum, such as wins and ties but no upset anywhere.
 
     Source: Bradley and Terry (1952), Biometrika 39, 324-345; Davidson (1970), JASA 65, 317-328.
     """
@@ -121,7 +123,7 @@ def fit(counted: Outcomes, ties: str = "davidson", ridge: float = 0.0) -> Streng
         state = _state(counted, x, with_tie, ridge)
         gradient = _gradient(counted, state, ridge)
         if np.abs(gradient).max() <= 1e-11 * max(1.0, float((counted.won + counted.lost + counted.tied).sum())):
-            return state
+            break
         step = np.linalg.solve(_bordered(state.hessian, counted.models), gradient)
         size = 1.0
         while (new := _likelihood(counted, x + size * step, with_tie, ridge)) < value - 1e-12 * abs(value):
@@ -129,7 +131,11 @@ def fit(counted: Outcomes, ties: str = "davidson", ridge: float = 0.0) -> Streng
             if size < 1e-10:
                 raise NotConverged(f"no ascent after {STEPS} steps at {x}")
         x, value = x + size * step, new
-    raise NotConverged(f"no maximum within {STEPS} steps")
+    else:
+        raise NotConverged(f"no maximum within {STEPS} steps")
+    if np.linalg.eigvalsh(_bordered(state.hessian, counted.models))[0] < LEAST_INFORMATION:
+        raise NotConverged("the strengths have no finite maximum")
+    return state
 
 
 @dataclass(frozen=True)

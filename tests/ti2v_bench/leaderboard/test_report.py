@@ -122,6 +122,9 @@ HAND_MADE = {
     "separated": random_votes("ABC", star=False).assign(
         choice=lambda f: np.where(f["left"] < f["right"], "left", "right")
     ),
+    "no upset": random_votes("ABCD", star=False).assign(
+        choice=lambda f: np.where(f.index % 4 == 0, "tie", np.where(f["left"] < f["right"], "left", "right"))
+    )[lambda f: f["left"].isin(["A", "B"]) != f["right"].isin(["A", "B"])],
     "one pair each": random_votes("ABCD", star=False, pairs=1),
 }
 
@@ -151,7 +154,7 @@ def test_hand_made_studies_give_named_results_and_never_nan(name: str, columns: 
 
 
 def test_refusals_are_named_in_the_report() -> None:
-    words = {"disconnected": "disconnected", "separated": "separated", "unanimous": "star design", "empty": "no vote"}
+    words = {"disconnected": "disconnected", "separated": "separated", "empty": "no vote"}
     for name, expected in words.items():
         assert expected in (report(HAND_MADE[name].reset_index(drop=True)).ranking.why or "")
     assert report(HAND_MADE["separated"], penalised=True).ranking.method.startswith("penalised")  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from tests.votes_by_hand import random_votes
 from ti2v_bench.stats.ranking import (
+    NotConverged,
     Outcomes,
     covariances,
     fit,
@@ -153,6 +154,16 @@ def test_what_cannot_be_ranked_is_refused_with_the_reason(
     ties = np.zeros(len(first))
     c = Outcomes(np.array(first), np.array(second), np.array(won, float), np.array(lost, float), ties, models)
     assert words in (refusal(c, NAMES[:models]) or "")
+
+
+def test_wins_and_ties_without_an_upset_have_no_maximum_and_say_so() -> None:
+    """A and B meet only C and D and never lose: strengths and the tie parameter grow together without end."""
+    ends = np.array([0, 0, 1, 1]), np.array([2, 3, 2, 3])
+    c = Outcomes(*ends, np.array([5.0, 6.0, 5.0, 5.0]), np.zeros(4), np.full(4, 4.0), 4)
+    assert refusal(c, NAMES[:4]) is None
+    with pytest.raises(NotConverged, match="no finite maximum"):
+        fit(c)
+    assert np.isfinite(fit(c, ties="half").theta).all()
 
 
 def test_all_ties_and_one_model_are_refused() -> None:
