@@ -219,7 +219,8 @@ def write(out: Path, rows: list[dict[str, object]]) -> None:
         f"{machine}. Repeat with `OMP_NUM_THREADS=1 python tests/benchmarks/stats_speed.py --out results/stats`.",
         "",
         "Simulated votes. CPU seconds are what one free core needs; the least of several runs, or one run in a process "
-        "of its own where wall seconds stand beside them (imports apart, peak memory with them). 'From coded votes': models and pairs are integers already, as in a "
+        "of its own where wall seconds stand beside them (imports apart, peak memory with them). 'From coded "
+        "votes': models and pairs are integers already, as in a "
         "VoteTable.",
         "",
         "| what | CPU, s | wall, s | peak, MB | ratio to ours | largest difference | target |",
