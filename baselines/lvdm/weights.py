@@ -44,10 +44,9 @@ _Module = TypeVar("_Module", bound=nn.Module)
 UNET, AUTOENCODER, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
 IMAGE, RESAMPLER = "embedder.model.", "image_proj_model."
 """Prefixes of the published files."""
-TEXT_LEFTOVERS = ("text_projection", "logit_scale")
-"""Keys of CLIP's text side that no output depends on; its last block is another."""
 IMAGE_LEFTOVERS = (
-    "token_embedding.weight", "positional_embedding", "ln_final.weight", "ln_final.bias", *TEXT_LEFTOVERS,
+    "token_embedding.weight", "positional_embedding", "ln_final.weight", "ln_final.bias", "text_projection",
+    "logit_scale",
 )  # fmt: skip
 """Keys of the text side that lie beside the vision tower in the published files."""
 SCHEDULE = (
@@ -155,13 +154,12 @@ def published_states(state: State, settings: NetworkSettings, expected: WeightFi
     Raises:
         CheckpointError: a key belongs to no part, and is none of the known leftovers.
     """
-    text = below(state, TEXT)
-    _require_known(state, text, settings, expected)
+    _require_known(state, expected)
     shape = VaeShape(settings.autoencoder.widths, settings.autoencoder.layers)
     return {
         "unet": renamed(below(state, UNET), [(r"^framestride_embed\.", "fps_embedding.")]),
         "autoencoder": from_compvis(below(state, AUTOENCODER), shape),
-        "text": text_from_openclip(text, _text_shape(settings)),
+        "text": text_from_openclip(below(state, TEXT), _text_shape(settings)),
         "image": vision_from_openclip(below(state, IMAGE)),
         "resampler": below(state, RESAMPLER),
     }
@@ -171,18 +169,11 @@ def _text_shape(settings: NetworkSettings) -> TextShape:
     return TextShape(settings.text.width, settings.text.heads, settings.text.layers)
 
 
-def _require_known(state: State, text: State, settings: NetworkSettings, expected: WeightFile) -> None:
-    unused = f"transformer.resblocks.{settings.text.layers - 1}."
-    leftovers = {*SCHEDULE, *(TEXT + key for key in TEXT_LEFTOVERS), *(IMAGE + key for key in IMAGE_LEFTOVERS)}
-    used = (UNET, AUTOENCODER, IMAGE + "visual.", RESAMPLER, TEXT + unused)
-    shape = _text_shape(settings)
-    extra = [
-        key
-        for key in state
-        if key not in leftovers
-        and not key.startswith(used)
-        and not text_from_openclip({key.removeprefix(TEXT): text.get(key.removeprefix(TEXT), state[key])}, shape)
-    ]
+def _require_known(state: State, expected: WeightFile) -> None:
+    """What lies outside the networks must be the schedule's buffers or CLIP's text side beside the vision tower."""
+    leftovers = {*SCHEDULE, *(IMAGE + key for key in IMAGE_LEFTOVERS)}
+    parts = (UNET, AUTOENCODER, TEXT, IMAGE + "visual.", RESAMPLER)
+    extra = [key for key in state if key not in leftovers and not key.startswith(parts)]
     if extra:
         raise CheckpointError(
             f"The weights have {len(extra)} keys the model lacks (first: {extra[0]}). Expected {describe(expected)}."

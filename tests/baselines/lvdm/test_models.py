@@ -63,7 +63,7 @@ def pairs(tmp_path: Path) -> list[Pair]:
     return found
 
 
-@pytest.mark.parametrize("name", ["videocrafter", "dynamicrafter-256", "dynamicrafter-1024", "cond_leak-videocrafter"])
+@pytest.mark.parametrize("name", ["dynamicrafter-256", "cond_leak-videocrafter"])
 def test_frames_have_the_recipes_form_and_depend_on_pair_and_seed_only(name: str, pairs: list[Pair]) -> None:
     model = _random(RECIPES[name](), batch=2)
     first = model.generate(pairs[0], 1)
@@ -74,9 +74,8 @@ def test_frames_have_the_recipes_form_and_depend_on_pair_and_seed_only(name: str
     assert not np.array_equal(first, model.generate(pairs[0], 2))
 
 
-@pytest.mark.parametrize("name", ["dynamicrafter-two-guidances", "cond_leak-940"])
-def test_pairs_made_together_equal_pairs_made_alone(name: str, pairs: list[Pair]) -> None:
-    model = _random(RECIPES[name](), batch=2)
+def test_pairs_made_together_equal_pairs_made_alone(pairs: list[Pair]) -> None:
+    model = _random(RECIPES["dynamicrafter-two-guidances"](), batch=2)
     together = model.generate_batch(pairs, [3, 4])
     for frames, pair, seed in zip(together, pairs, [3, 4], strict=True):
         difference = np.abs(frames.astype(int) - model.generate(pair, seed).astype(int))
@@ -114,7 +113,7 @@ def _publish(hub: LoopbackHub, recipe: Recipe) -> None:
         hub.add(recipe.initial_noise.repo, {recipe.initial_noise.file: buffer.getvalue()})
 
 
-@pytest.mark.parametrize("name", ["videocrafter", "dynamicrafter", "cond_leak", "cond_leak-940"])
+@pytest.mark.parametrize("name", ["videocrafter", "dynamicrafter", "cond_leak-940"])
 def test_published_layout_from_a_hub_computes_what_the_parts_do(name: str, hub: LoopbackHub, pairs: list[Pair]) -> None:
     recipe = tiny(RECIPES[name]())
     _publish(hub, recipe)
