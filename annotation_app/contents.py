@@ -156,12 +156,12 @@ def _known_item(
 ) -> KnownItem | None:
     reference = Job("reference", pair, seed).path(videos).is_file()
     if reference and not swap:
-        note = "The other video stands still, but the prompt asks for motion."
+        note = "The weaker video stands still, but the prompt asks for motion."
         return KnownItem(kind, pair.id, (pair.id, "reference"), (pair.id, "static"), note)
     model = "reference" if reference else met[pair.id].first
     for other in pairs:
         if other.scenario != pair.scenario and Job(model, other, seed).path(videos).is_file():
-            note = "The other video was made from another picture: it shows neither this picture nor this prompt."
+            note = "The weaker video was made from another picture: it shows neither this picture nor this prompt."
             return KnownItem(kind, pair.id, (pair.id, model), (other.id, model), note)
     return None
 

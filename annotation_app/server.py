@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from annotation_app.database import Unavailable
 from annotation_app.guard import App, Guard, GuardSettings
 from annotation_app.live import Reporter
+from annotation_app.page import LazyPage
 from annotation_app.people import Refused
 from annotation_app.routes.admin import Administrator, NotAdministrator, admin_routes, page
 from annotation_app.routes.doors import door_routes
@@ -48,12 +47,19 @@ class ServeOptions:
     """Secret by which simulated annotators come in; None: none may."""
 
 
-def build_app(store: Store, options: ServeOptions) -> App:
+def build_app(store: Store, options: ServeOptions, page_of_study: LazyPage) -> App:
     """The whole application as one ASGI callable."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it looks up hosts on its own
     secure = (options.public_url or "").startswith("https://")
     sessions = Sessions(store.keys, secure)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        preparing = asyncio.ensure_future(page_of_study.prepare_soon())
+        yield
+        preparing.cancel()
+        await page_of_study.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.include_router(trial_routes(Pages(store, sessions), options.simulation))
     app.include_router(media_routes(store))
 
@@ -72,9 +78,7 @@ def build_app(store: Store, options: ServeOptions) -> App:
     app.add_exception_handler(StudyError, _mistake)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
-    from annotation_app.ui import mount_page  # gradio takes seconds to import
-
-    mount_page(app, store.study)
+    app.mount("/", page_of_study)
     return Guard(app, _guard_settings(store, options, secure))
 
 
@@ -86,13 +90,13 @@ def serve(database: str | Path, options: ServeOptions, ready: Callable[[], None]
     """
     store = Store(open_study(database, options.key))
     try:
-        server = _server(store, options)
+        server, page_of_study = _server(store, options)
 
         async def main() -> None:
             serving = asyncio.ensure_future(server.serve())
-            while not (server.started or serving.done()):
+            while not (page_of_study.settled.is_set() or serving.done()):
                 await asyncio.sleep(0.02)
-            if server.started:
+            if page_of_study.settled.is_set():
                 ready()
             await serving
 
@@ -111,11 +115,11 @@ def serving(database: str | Path, options: ServeOptions) -> Iterator[Store]:
     """
     store = Store(open_study(database, options.key))
     try:
-        server = _server(store, options)
+        server, page_of_study = _server(store, options)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
+        while not page_of_study.settled.wait(0.05) and thread.is_alive():
+            pass
         try:
             yield store
         finally:
@@ -125,7 +129,7 @@ def serving(database: str | Path, options: ServeOptions) -> Iterator[Store]:
         store.close()
 
 
-def _server(store: Store, options: ServeOptions) -> uvicorn.Server:
+def _server(store: Store, options: ServeOptions) -> tuple[uvicorn.Server, LazyPage]:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -135,8 +139,9 @@ def _server(store: Store, options: ServeOptions) -> uvicorn.Server:
             reason = error.strerror or error
             message = f"{options.host}:{options.port} cannot be used ({reason}). Choose another with --port."
             raise StudyError(message) from error
+    page_of_study = LazyPage(store.study)
     config = uvicorn.Config(
-        build_app(store, options),
+        build_app(store, options, page_of_study),
         host=options.host,
         port=options.port,
         log_level="warning",
@@ -145,7 +150,7 @@ def _server(store: Store, options: ServeOptions) -> uvicorn.Server:
         server_header=False,
         date_header=False,
     )
-    return uvicorn.Server(config)
+    return uvicorn.Server(config), page_of_study
 
 
 def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardSettings:

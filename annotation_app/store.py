@@ -14,7 +14,6 @@ from sqlalchemy import Connection, func, insert, select, update
 from annotation_app import answers, exclusion, people, tasks
 from annotation_app.answers import Answer, Saved
 from annotation_app.events import Event, record
-from annotation_app.export import as_csv, read_votes
 from annotation_app.media import find_media
 from annotation_app.monitor import Overview, overview
 from annotation_app.people import Refused, Who
@@ -221,6 +220,8 @@ class Store:
 
     def votes_csv(self) -> bytes:
         """The vote table as CSV."""
+        from annotation_app.export import as_csv, read_votes  # pandas: not needed to take votes
+
         with self._database.read(snapshot=True) as connection:
             return as_csv(read_votes(connection))
 

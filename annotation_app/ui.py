@@ -1,5 +1,7 @@
 """The annotator's page: one Gradio component whose template, style and script are our own files.
 
+Importing it imports gradio, which takes seconds: `annotation_app.page` does it while the server already answers.
+
 Gradio delivers the page; the script then talks to `/api` only. So no Gradio event exists, nothing goes through its
 queue, and a restart of the server or a second process is no matter.
 """
@@ -38,12 +40,13 @@ def as_html(markdown: str) -> str:
     return html
 
 
-def mount_page(app: FastAPI, study: Study) -> None:
-    """Mount the page at `/`, with everything of Gradio that a study does not need switched off."""
+def page_app(study: Study) -> FastAPI:
+    """The page at `/`, with everything of Gradio that a study does not need switched off."""
     with gr.Blocks(title=study.name, analytics_enabled=False, fill_width=True) as page:
         trial_page(study)
     page.queue(api_open=False)
-    gr.mount_gradio_app(
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
         path="/",
@@ -58,3 +61,4 @@ def mount_page(app: FastAPI, study: Study) -> None:
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
         css=(_STATIC / "page.css").read_text(),
     )
+    return mounted

@@ -380,7 +380,7 @@ const help = () => {
   return dialog("Instructions", copy, [["Back to the task", "ok"]]);
 };
 const rest = (state) => dialog("Time for a short break?", paragraph(`You have done ${state.done} of ${state.total}. Look away from the screen for a moment; go on when you like.`), [["Go on", "ok"]]);
-const feedback = ({ correct, note }) => dialog(correct ? "Right" : "Not quite", paragraph(correct ? `Yes. ${note}` : `Look again at the other one. ${note}`), [["Continue", "ok"]]);
+const feedback = ({ correct, note }) => dialog(correct ? "Right" : "Not quite", paragraph(correct ? `Yes. ${note}` : `The other one is better here. ${note}`), [["Continue", "ok"]]);
 
 async function broken() {
   if (page.state.stage !== "task" || page.busy) return;
@@ -413,11 +413,11 @@ form("vote").addEventListener("change", (event) => {
   if (name === "choice") choose(value);
   else mark(name === "none" ? "none" : value);
   paint();
+  if (page.pointed) part("promptBox").focus({ preventScroll: true });
 });
 // After a click the focus goes back to the prompt, so that Space and Enter keep their meaning for the whole task.
-form("vote").addEventListener("click", (event) => {
-  if (event.detail && event.target.closest("label")) setTimeout(() => part("promptBox").focus({ preventScroll: true }));
-});
+form("vote").addEventListener("pointerdown", () => { page.pointed = true; });
+form("vote").addEventListener("mousedown", (event) => { if (event.target.closest("label")) event.preventDefault(); });
 form("vote").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
 form("enter").addEventListener("submit", (event) => { event.preventDefault(); act("enter", { name: event.target.elements.name.value }); });
 form("check").addEventListener("submit", (event) => {
@@ -450,6 +450,7 @@ function pageKey(key) {
 }
 
 document.addEventListener("keydown", (event) => {
+  page.pointed = false;
   if (event.ctrlKey || event.altKey || event.metaKey || part("dialog").open || !root.isConnected) return;
   const key = event.key.toLowerCase();
   const focus = document.activeElement;

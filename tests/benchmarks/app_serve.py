@@ -2,6 +2,7 @@
 
 import sys
 import uuid
+from pathlib import Path
 
 import uvicorn
 
@@ -116,11 +117,41 @@ def bare_app(database: str) -> object:
     return app
 
 
+def make_faulty(folder: Path) -> None:
+    """Let files in `folder` disturb this process: `clock` holds seconds by which it is off, `disk` says it is full."""
+    from collections.abc import Iterator
+    from contextlib import contextmanager
+
+    from sqlalchemy import Connection
+    from sqlalchemy.exc import OperationalError
+
+    from annotation_app import store
+    from annotation_app.database import Database
+
+    steady, write = store.wall_clock, Database.write
+
+    def clock() -> int:
+        off = folder / "clock"
+        return steady() + (1000 * int(off.read_text() or 0) if off.exists() else 0)
+
+    @contextmanager
+    def full_disk(self: Database) -> Iterator[Connection]:
+        with write(self) as connection:
+            yield connection
+            if (folder / "disk").exists():
+                raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+
+    store.Store.__init__.__defaults__ = (clock,)  # type: ignore[attr-defined]
+    Database.write = full_disk  # type: ignore[method-assign]
+
+
 def main() -> None:
     mode, database, port, secret = sys.argv[1:5]
     if mode == "bare":
         uvicorn.run(bare_app(database), host="127.0.0.1", port=int(port), log_level="warning", access_log=False)  # type: ignore[arg-type]
         return
+    if mode == "faulty":
+        make_faulty(Path(sys.argv[5]))
     serve(database, ServeOptions(port=int(port), simulation=secret, rate=1000.0))
 
 

@@ -99,7 +99,7 @@ def create(
     )
     names = tuple(entry.strip() for entry in models.split(",") if entry.strip())
     plan = StudyPlan(names, design or ("star" if star else "round-robin"), star, votes, name, settings)
-    bar: tqdm[NoReturn] = tqdm(desc="presentation files", unit="file")
+    bar: tqdm[NoReturn] = tqdm(desc="presentation files", unit="file", disable=None)
     with bar:
         created = create_study(
             database, load_bench(bench), videos, plan, media, lambda done, total: _advance(bar, done, total)
