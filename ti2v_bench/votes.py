@@ -175,13 +175,20 @@ def _one_line(error: Exception) -> str:
 
 def _as_category(column: "pd.Series[str]") -> pd.Categorical:
     """Text categories in sorted order; missing cells become empty text."""
-    codes, found = pd.factorize(column)
+    try:
+        codes, found = pd.factorize(column)
+    except TypeError:  # lists, as parquet may hold reasons
+        codes, found = pd.factorize(column.map(_joined))
     names = found.categories[found.codes] if isinstance(found, pd.CategoricalIndex) else found
     text = np.array([*map(_text, names), ""], dtype=object)
     values, inverse = np.unique(text, return_inverse=True)
     used = inverse[codes]  # code -1, a missing cell, takes the last entry: empty
     kept, final = np.unique(used, return_inverse=True)
     return pd.Categorical.from_codes(final, pd.Index(values[kept], dtype=object))
+
+
+def _joined(value: object) -> object:
+    return ";".join(map(str, value)) if isinstance(value, list | tuple | np.ndarray) else value
 
 
 def _as_text(column: "pd.Series[str]") -> NDArray[np.object_]:

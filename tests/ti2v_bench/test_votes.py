@@ -107,6 +107,12 @@ def test_csv_parquet_and_memory_give_the_same_table(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(read_votes(tmp_path / name), expected, check_dtype=False)
 
 
+def test_reasons_may_be_lists_in_parquet(tmp_path: Path) -> None:
+    frame = random_votes()
+    frame.assign(reasons=frame["reasons"].str.split(";")).to_parquet(tmp_path / "v.parquet")
+    assert list(read_votes(tmp_path / "v.parquet")["reasons"]) == list(frame["reasons"])
+
+
 def test_a_byte_order_mark_quotes_and_line_breaks_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
     path.write_bytes(b'\xef\xbb\xbfpair_id,left,right,choice,annotator\r\n"p,\n1",A,B,left,x\r\n')

@@ -119,7 +119,7 @@ def latex_text(text: str) -> str:
     """Untrusted text as LaTeX that prints it literally."""
     special = {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-        ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+        "[": "{[}", "]": "{]}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"{\char34}",
         "–": "--", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
     }  # fmt: skip
     return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in flat(text))

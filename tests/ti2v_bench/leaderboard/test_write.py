@@ -11,7 +11,7 @@ from ti2v_bench.leaderboard import ReportSettings, write_report
 from ti2v_bench.leaderboard.write import FILES
 from ti2v_bench.votes import check_votes
 
-NASTY = "<script>alert(1)</script>|&_$x^{2}%\\input{x}`\"'*~#"
+NASTY = "[2em]<script>alert(1)</script>|&_$x^{2}%\\input{x}`\"'*~#"
 
 
 def test_all_files_are_written_and_equal_for_shuffled_votes(tmp_path: Path) -> None:
@@ -32,6 +32,7 @@ def test_names_from_votes_are_shown_literally_and_run_nowhere(tmp_path: Path) ->
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in (tmp_path / "preferences.svg").read_text()
     assert "<script>" not in (tmp_path / "leaderboard.md").read_text()
+    assert "\n[2em]" not in (tmp_path / "leaderboard.tex").read_text()  # would be read as an argument of \\\\
     assert "\\input{" not in (tmp_path / "leaderboard.tex").read_text()
     assert ",'=1+1," in (tmp_path / "leaderboard.csv").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["comparisons"][0]["model"] == NASTY
