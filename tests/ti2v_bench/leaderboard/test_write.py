@@ -34,7 +34,7 @@ def test_names_from_votes_are_shown_literally_and_run_nowhere(tmp_path: Path) ->
     assert "<script>" not in (tmp_path / "leaderboard.md").read_text()
     assert "\n[2em]" not in (tmp_path / "leaderboard.tex").read_text()  # would be read as an argument of \\\\
     assert "\\input{" not in (tmp_path / "leaderboard.tex").read_text()
-    assert ",'=1+1," in (tmp_path / "leaderboard.csv").read_text()
+    assert "\n'=1+1," in (tmp_path / "leaderboard.csv").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["comparisons"][0]["model"] == NASTY
 
 
