@@ -167,11 +167,12 @@ def draw(rows: Sequence[Row], both: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    colours = dict(zip(CELLS, plt.get_cmap("tab20").colors, strict=False))  # type: ignore[attr-defined]
     for cell in (name for name in CELLS if any(row["cell"] == name for row in rows)):
         own = [row for row in rows if row["cell"] == cell]
         for axis, measure in ((axes[0], ratio), (axes[2], _accuracy)):
             steps, middle, spread = _curve(own, measure)
-            axis.errorbar(steps, middle, yerr=spread, label=cell, capsize=2, linewidth=1)
+            axis.errorbar(steps, middle, yerr=spread, label=cell, capsize=2, linewidth=1, color=colours[cell])
     for cell in ("lambda-1", "plain"):
         own = [row for row in both if row["cell"] == cell]
         for part, style in (("seen", "-"), ("held out", "--")):
@@ -180,7 +181,7 @@ def draw(rows: Sequence[Row], both: Sequence[Row], path: Path) -> None:
             bars = np.abs(values[:, 1:] - values[:, :1]).T
             steps = [int(str(row["step"])) for row in own]
             axes[1].errorbar(steps, values[:, 0], yerr=bars, linestyle=style, label=f"{cell}, {part}", capsize=2)
-    titles = ("error ratio, hot region over all (lower is better)", "text-motion accuracy, the pair (one seed)",
+    titles = ("error ratio: hot region over all, the ablation", "text-motion accuracy, the pair (one seed)",
               "text-motion accuracy, the ablation")  # fmt: skip
     for axis, title in zip(axes, titles, strict=True):
         axis.set(title=title, xlabel="steps")
