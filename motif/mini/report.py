@@ -167,7 +167,7 @@ def draw(rows: Sequence[Row], both: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    colours = dict(zip(CELLS, plt.get_cmap("tab20").colors, strict=False))  # type: ignore[attr-defined]
+    colours = dict(zip(CELLS, plt.get_cmap("tab20").colors, strict=False))
     for cell in (name for name in CELLS if any(row["cell"] == name for row in rows)):
         own = [row for row in rows if row["cell"] == cell]
         for axis, measure in ((axes[0], ratio), (axes[2], _accuracy)):
