@@ -306,10 +306,12 @@ def start_server(database: Path, **options: object) -> Iterator[Served]:
     from annotation_app.server import ServeOptions, serving
 
     port = free_port()
-    with gradio_leaks(), ExitStack() as stack:
+    stack = ExitStack()
+    with gradio_leaks():
         store = stack.enter_context(serving(database, replace(ServeOptions(port=port), **options)))  # type: ignore[arg-type]
-        gc.collect()
-        yield Served(database, port, store, stack)
+    yield Served(database, port, store, stack)
+    with gradio_leaks():  # a loop of the thread that imported gradio ends with that thread
+        stack.close()
 
 
 @pytest.fixture(scope="session")
