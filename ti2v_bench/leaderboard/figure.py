@@ -20,8 +20,8 @@ MODEL, NONE, OPPONENT = "#56b4e9", "#d8dee4", "#e69f00"
 """Blue, grey, orange of Okabe and Ito: told apart with any colour vision, and in grey."""
 ROWS = 24
 """Above this many comparisons the figure shows each model's averages instead."""
-NAME = 22
-"""Longer names are cut."""
+NAME, TITLE = 22, 70
+"""Longer names and titles are cut."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def pictures(report: Report) -> tuple[bytes, str]:
 def draw(report: Report) -> Figure:
     """Stacked bars per comparison, one column per question; whiskers are the report's intervals."""
     names, panels = _panels(report)
-    figure = Figure(figsize=(1.9 + 2.0 * len(panels), 1.15 + 0.36 * max(len(names), 1)), facecolor=PAPER)
+    figure = Figure(figsize=(1.9 + 2.0 * len(panels), 1.5 + 0.36 * max(len(names), 1)), facecolor=PAPER)
     FigureCanvasAgg(figure)
     height = figure.get_figheight()
     figure.subplots_adjust(
-        left=1.75 / figure.get_figwidth(), right=0.99, bottom=0.55 / height, top=1 - 0.6 / height, wspace=0.08
+        left=1.75 / figure.get_figwidth(), right=0.99, bottom=0.75 / height, top=1 - 0.75 / height, wspace=0.08
     )
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
@@ -71,10 +71,10 @@ def draw(report: Report) -> Figure:
 
 def _panels(report: Report) -> tuple[list[str], list[Panel]]:
     if len(report.comparisons) > ROWS or not report.comparisons:
-        names = [a.model for a in report.averages]
-        scores = Panel("TI2V score (majority), mean", tuple(Bar(a.majority, None) for a in report.averages))
-        shares = Panel("Vote share, mean", tuple(Bar(a.vote_share, None) for a in report.averages))
-        return [_cut(name) for name in names], [scores, shares]
+        best_first = sorted(report.averages, key=lambda a: (-(a.majority.value or 0), a.model))
+        scores = Panel("TI2V score (majority), mean", tuple(Bar(a.majority, None) for a in best_first))
+        shares = Panel("Vote share, mean", tuple(Bar(a.vote_share, None) for a in best_first))
+        return [_cut(a.model) for a in best_first], [scores, shares]
     shown = report.comparisons
     panels = [
         Panel("TI2V score (majority)", tuple(Bar(_whiskered(c), None) for c in shown)),
@@ -156,19 +156,11 @@ def _legend(figure: Figure, report: Report) -> None:
     height = figure.get_figheight()
     parts = [(MODEL, model), (NONE, "none"), (OPPONENT, "opponent")]
     for at, (colour, label) in enumerate(parts):
-        x = 0.02 + at * 1.6 / figure.get_figwidth()
-        figure.text(x, 0.12 / height, "■", color=colour, fontsize=10, va="bottom")
-        figure.text(x + 0.16 / figure.get_figwidth(), 0.13 / height, label, color=INK, va="bottom", parse_math=False)
-    note = f"%; whiskers: {level} intervals over scenarios and annotators"
-    figure.text(0.99, 0.13 / height, note, color=INK, ha="right", va="bottom")
-    title = f"{SIMULATED}  " if report.protocol.simulated else ""
-    figure.text(
-        0.5,
-        1 - 0.08 / height,
-        title + flat(report.title),
-        ha="center",
-        va="top",
-        color=INK,
-        weight="bold",
-        parse_math=False,
-    )
+        x = 0.02 + at * 1.75 / figure.get_figwidth()
+        figure.text(x, 0.32 / height, "■", color=colour, fontsize=10, va="bottom")
+        figure.text(x + 0.16 / figure.get_figwidth(), 0.33 / height, label, color=INK, va="bottom", parse_math=False)
+    note = f"Shares in %; whiskers: {level} intervals over scenarios and annotators"
+    figure.text(0.02, 0.1 / height, note, color=INK, va="bottom")
+    lines = [SIMULATED] if report.protocol.simulated else []
+    title = "\n".join([*lines, _cut(report.title, TITLE)])
+    figure.text(0.5, 1 - 0.08 / height, title, ha="center", va="top", color=INK, weight="bold", parse_math=False)
