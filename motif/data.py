@@ -46,8 +46,8 @@ class Sample:
     """Empty where the text was dropped."""
     fps: int
     """Of the frames as sampled, at least 1."""
-    heat: Tensor
-    """(F, h, w) in [0, 1]."""
+    heat: Tensor | None
+    """(F, h, w) in [0, 1]; None where the training process makes it on its own device."""
     keep_image: bool
     broken: tuple[tuple[str, str], ...]
     """(name, reason) of clips that were passed over on the way to this one."""
@@ -59,7 +59,9 @@ class Samples(Dataset[Sample]):
     A clip that cannot be decoded is passed over for the next one, and named in the sample.
     """
 
-    def __init__(self, clips: Sequence[Clip], settings: SamplingSettings, heat: Callable[[Frames], Heat]) -> None:
+    def __init__(
+        self, clips: Sequence[Clip], settings: SamplingSettings, heat: Callable[[Frames], Heat] | None
+    ) -> None:
         self.clips, self.settings, self.heat = clips, settings, heat
         self._order = (-1, np.zeros(0, np.int64))
 
@@ -96,7 +98,7 @@ class Samples(Dataset[Sample]):
             frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
             caption="" if text < settings.text_drop else clip.caption,
             fps=fps,
-            heat=torch.from_numpy(self.heat(frames)),
+            heat=torch.from_numpy(self.heat(frames)) if self.heat else None,
             keep_image=bool(image >= settings.image_drop),
             broken=broken,
         )

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from baselines.settings import SettingsError, with_changes
 from motif.settings import MotifSettings, SampleSettings, TrainSettings
-from ti2v_bench.motion.heatmap import HeatmapSettings
+from ti2v_bench.motion.settings import HeatmapSettings
+
+CELL = 8
+"""Pixels per latent cell of Stable Diffusion's autoencoder."""
 
 
 def split_settings(changes: Mapping[str, str], tiny: bool) -> tuple[MotifSettings, TrainSettings]:
@@ -48,7 +51,7 @@ def start(
         model: network and size.
         train: everything else.
         weights: where VideoCrafter2 comes from, as `ModelOptions.weights`.
-        flow: backend's name; `raft` runs in the decoding processes on the CPU, so fill its cache beforehand.
+        flow: backend's name; heatmaps are made once and kept in `out`.
         flow_weights: RAFT's checkpoint.
         fsdp: shard weights and optimiser over all processes instead of copying them.
 
@@ -60,6 +63,7 @@ def start(
     import torch
     from accelerate import Accelerator, FullyShardedDataParallelPlugin
 
+    from motif.batches import Stacker
     from motif.clips import find_clips
     from motif.data import Samples, SamplingSettings
     from motif.heatmaps import HeatmapCache, HeatmapMaker
@@ -69,24 +73,26 @@ def start(
     from ti2v_bench.motion.flow import flow_backend
 
     clips = find_clips(source)
-    backend = flow_backend(flow, flow_weights)
-    cell = 8
-    maker = HeatmapMaker(backend, train.heatmap, (model.height // cell, model.width // cell))
-    sampling = SamplingSettings(
-        frames=model.frames, height=model.height, width=model.width, text_drop=train.text_drop,
-        image_drop=train.image_drop, seed=train.seed,
-    )  # fmt: skip
-    samples = Samples(clips, sampling, HeatmapCache(maker, out / "heatmaps"))
     accelerator = Accelerator(
         mixed_precision=train.precision if torch.cuda.is_available() else "no",
         fsdp_plugin=FullyShardedDataParallelPlugin() if fsdp else None,
         cpu=not torch.cuda.is_available(),
     )
+    backend = flow_backend(flow, flow_weights, str(accelerator.device))
+    maker = HeatmapMaker(backend, train.heatmap, (model.height // CELL, model.width // CELL))
+    heat = HeatmapCache(maker, out / "heatmaps")
+    # DIS runs beside the decoding, on its processes; RAFT here, where the device is.
+    beside = heat if flow == "dis" else None
+    sampling = SamplingSettings(
+        frames=model.frames, height=model.height, width=model.width, text_drop=train.text_drop,
+        image_drop=train.image_drop, seed=train.seed,
+    )  # fmt: skip
     dtype = torch.bfloat16 if accelerator.device.type == "cuda" else torch.float32
     encoders = load_encoders(model, weights, dtype, str(accelerator.device))
+    stack = Stacker(accelerator.device, heat)
     plan = Plan(model, train, out, weights, backend.name)
-    trainer = Trainer(plan, samples, encoders, accelerator)
-    held_out = Samples(clips, replace(sampling, text_drop=0.0, seed=train.seed + 1), samples.heat)
+    trainer = Trainer(plan, Samples(clips, sampling, beside), stack, encoders, accelerator)
+    held_out = Samples(clips, replace(sampling, text_drop=0.0, seed=train.seed + 1), beside)
     shown = [held_out[number] for number in range(min(4, len(clips)))] if train.sample_every else []
     steps = SampleSettings(steps=2) if model.tiny else SampleSettings()
-    trainer.run(Watcher(shown, encoders, model, steps, out) if shown else None)
+    trainer.run(Watcher(shown, stack, encoders, model, steps, out) if shown else None)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from motif.batches import Numbers, loader, stacked
+from motif.batches import Numbers, Stacker, loader
 from motif.data import Sample, Samples
 from motif.diffusion import alphas_cumprod
 from motif.folder import STATE, WEIGHTS, Saved, latest, prune, publish, write_settings
@@ -52,8 +52,11 @@ Watch = Callable[[nn.Module, int], dict[str, float]]
 class Trainer:
     """One run, from its beginning or from its newest checkpoint."""
 
-    def __init__(self, plan: Plan, samples: Samples, encoders: Encoders, accelerator: Accelerator) -> None:
-        self.plan, self.samples, self.encoders, self.accelerator = plan, samples, encoders, accelerator
+    def __init__(
+        self, plan: Plan, samples: Samples, stack: Stacker, encoders: Encoders, accelerator: Accelerator
+    ) -> None:
+        self.plan, self.samples, self.stack = plan, samples, stack
+        self.encoders, self.accelerator = encoders, accelerator
         train = plan.train
         self.accumulate = _accumulation(train, accelerator.num_processes)
         unet = build_unet(plan.model, start_state(plan.model, plan.weights), torch.float32, "cpu")
@@ -136,7 +139,7 @@ class Trainer:
     def _backward(self, samples: list[Sample], generator: torch.Generator) -> Tensor:
         """Gradients of one forward pass; (diffusion, motion, hot share, mean heat)."""
         train, model = self.plan.train, self.plan.model
-        video, heat, fps = stacked(samples, self.accelerator.device)
+        video, heat, fps = self.stack(samples)
         latents = self.encoders.latents(video, generator)
         keep = torch.tensor([sample.keep_image for sample in samples], device=latents.device)
         image = latents[:, :, 0] * keep[:, None, None, None]

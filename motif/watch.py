@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from motif.batches import stacked
+from motif.batches import Stacker
 from motif.data import Sample
 from motif.diffusion import add_noise, alphas_cumprod, training_target
 from motif.network import with_image
@@ -29,16 +29,23 @@ class Watcher:
     """Draws and measures the same held-out samples at every call."""
 
     def __init__(
-        self, samples: Sequence[Sample], encoders: Encoders, model: MotifSettings, settings: SampleSettings, out: Path
+        self,
+        samples: Sequence[Sample],
+        stack: Stacker,
+        encoders: Encoders,
+        model: MotifSettings,
+        settings: SampleSettings,
+        out: Path,
     ) -> None:
-        self.samples, self.encoders, self.model, self.settings, self.out = samples, encoders, model, settings, out
+        self.samples, self.stack, self.encoders = samples, stack, encoders
+        self.model, self.settings, self.out = model, settings, out
 
     @torch.no_grad()
     def __call__(self, unet: nn.Module, step: int) -> dict[str, float]:
         """Write `samples/<step>.png`, one row per sample with the true clip above; return the ratios."""
         rows, errors = [], torch.zeros(len(TIMESTEPS), 4, dtype=torch.float64)
         for number, sample in enumerate(self.samples):
-            video, heat, fps = stacked([sample], self.encoders.device)
+            video, heat, fps = self.stack([sample])
             latents = self.encoders.latents(video)
             context = self.encoders.context([sample.caption, ""], video[:, :, 0].expand(2, -1, -1, -1))
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(number)).to(latents)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from motif.batches import Stacker
 from motif.clips import ClipsError, find_clips
 from motif.data import Samples, SamplingSettings, fitted, window
 from motif.heatmaps import Heat, HeatmapCache, HeatmapMaker
@@ -169,3 +170,14 @@ def test_the_overlay_shows_the_clip_beside_its_heat() -> None:
     assert shown.shape == (2, 32, 96, 3)
     assert (shown[:, :, :48] == frames).all()
     assert shown[0, 0, 48].astype(int).sum() > shown[0, 31, 95].astype(int).sum()
+
+
+def test_heatmaps_made_late_equal_those_made_beside_the_decoding(folder: Path) -> None:
+    clips = find_clips(folder)
+    settings = SamplingSettings(**{**vars(SETTINGS), "height": 64, "width": 64})
+    make = HeatmapMaker(DisFlow(), HeatmapSettings(), (8, 8))
+    early, late = Samples(clips, settings, make), Samples(clips, settings, None)
+    assert late[3].heat is None
+    stack = Stacker(torch.device("cpu"), make)
+    for one, other in zip(stack([early[3]]), stack([late[3]]), strict=True):
+        assert torch.equal(one, other)
