@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from annotation_app.settings import StudyError
@@ -53,6 +54,8 @@ class Database:
                 connection.rollback()
         except OperationalError as error:
             raise Unavailable(str(error.orig)) from error
+        except PoolTimeoutError as error:
+            raise Unavailable(str(error)) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -83,6 +86,8 @@ class Database:
                 if isinstance(error, OperationalError):
                     raise Unavailable(str(error.orig)) from error
                 raise
+            except PoolTimeoutError as error:
+                raise Unavailable(str(error)) from error
         raise AssertionError("the loop returns or raises")
 
     def _may_retry(self, error: DBAPIError) -> bool:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from annotation_app.guard import BODY_LIMIT, Buckets
 from annotation_app.keys import Keyring
@@ -152,6 +153,29 @@ def test_a_flood_is_slowed_and_says_when_to_come_back(served: Served) -> None:
     assert int(limited[0].headers["retry-after"]) >= 1
     other = served.client()
     assert other.post("/api/enter", json={"name": "calm"}).status_code == 200
+
+
+def test_a_database_that_cannot_take_a_vote_now_is_said_and_the_vote_can_be_sent_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = served.client()
+    client.post("/api/enter", json={"name": "unlucky"})
+    client.post("/api/consent", json={"agreed": True})
+    state = client.post("/api/begin", json={}).json()["state"]
+    body = {"token": state["token"], "choice": "left", "reasons": []}
+
+    def full(*_: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+
+    before = count_votes(served.database)
+    with monkeypatch.context() as patch:
+        patch.setattr("annotation_app.tasks.serve", full)  # after the vote's own statements: all is rolled back
+        reply = client.post("/api/vote", json=body)
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+        assert "disk" not in reply.text
+        assert count_votes(served.database) == before
+    undone = client.post("/api/broken", json={"token": state["token"], "which": "both"})
+    assert undone.status_code == 200
 
 
 def test_a_bucket_fills_again() -> None:

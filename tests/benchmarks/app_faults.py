@@ -159,7 +159,7 @@ class Annotator:
 
 def disturb(servers: Servers, tally: Tally, stop: threading.Event, database: str, folder: Path) -> None:
     draw = random.Random(99)
-    while not stop.wait(draw.uniform(1.0, 4.0)):
+    while not stop.wait(draw.uniform(3.0, 9.0)):
         fault = draw.choice(("kill", "kill", "lock", "clock", "disk"))
         if fault == "kill":
             tally.back_seconds.append(servers.kill_one(draw))

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.app_load --out results/app [--quick]
 
-Writes load.json and load.md. The generator runs on the same machine beside the server, as the figures say.
+Writes load.json and load.md; with --only, the other runs of an earlier load.json there are kept. The generator runs on
+the same machine beside the server, as the figures say.
 """
 
 import argparse
@@ -116,7 +117,7 @@ def percentiles(name: str, done: Simulation) -> dict[str, float]:
 
 def runs(quick: bool) -> list[tuple[str, Callable[[Path], dict[str, object]]]]:
     few = 4 if quick else 12
-    full = 20 if quick else 100
+    full = 20 if quick else 50
 
     def paced(annotators: int) -> Callable[[Path], dict[str, object]]:
         def run(folder: Path) -> dict[str, object]:
@@ -210,11 +211,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help="part of a run's name")
     chosen = parser.parse_args()
-    report: dict[str, object] = {"machine": machine(), "runs": {}}
+    earlier = chosen.out / "load.json"
+    kept = json.loads(earlier.read_text())["runs"] if chosen.only and earlier.exists() else {}
+    report: dict[str, object] = {"machine": machine(), "runs": kept}
     with tempfile.TemporaryDirectory() as folder:
         for name, run in runs(chosen.quick):
             if chosen.only is None or chosen.only in name:
-                report["runs"][name] = run(Path(folder))  # type: ignore[index]
+                report["runs"][name] = {**run(Path(folder)), "date": machine()["date"]}  # type: ignore[index]
                 print(name, json.dumps(report["runs"][name]), flush=True)  # type: ignore[index]
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "load.json").write_text(json.dumps(report, indent=1) + "\n")
