@@ -145,7 +145,7 @@ class Guard:
         extra = [
             (b"content-security-policy", self._page if page else self._strict),
             (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
+            (b"referrer-policy", b"same-origin"),  # with no-referrer, a form of our own would post with origin null
             (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
             (b"cross-origin-opener-policy", b"same-origin"),
         ]

@@ -148,3 +148,22 @@ def test_a_password_is_known_by_its_hash_only() -> None:
     assert not password_matches(PASSWORD, "scrypt:::")
     with pytest.raises(StudyError, match="at least 8"):
         hash_password("short")
+
+
+@pytest.mark.browser
+def test_the_administrator_works_in_a_browser(served: Served, browser) -> None:  # type: ignore[no-untyped-def]
+    vote_as(served, "seen in the browser", 1)
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.goto(f"{served.url}/admin")
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('Annotators')")
+    code = served.store.keys.pseudonym("open", "seen in the browser")
+    page.fill(f"[aria-label='Reason to exclude {code}']", "seen in a test")
+    page.click(f"tr:has-text('{code}') button:has-text('Exclude')")
+    page.wait_for_selector(f"tr:has-text('{code}'):has-text('seen in a test')")
+    page.click("button:has-text('Log out')")
+    page.wait_for_selector("[name=password]")
+    context.close()

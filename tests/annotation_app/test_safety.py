@@ -140,7 +140,7 @@ def test_the_pages_headers_keep_others_out(served: Served) -> None:
     assert "frame-ancestors 'none'" in page["content-security-policy"]
     assert "connect-src 'self'" in page["content-security-policy"]
     assert page["x-frame-options"] == "DENY"
-    assert page["referrer-policy"] == "no-referrer"
+    assert page["referrer-policy"] == "same-origin"
     assert "server" not in page
 
 
