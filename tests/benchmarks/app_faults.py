@@ -5,7 +5,8 @@
 Annotators vote over HTTP; at random the server is killed (SIGKILL) and started again, a connection is dropped before
 the answer is read, a vote is sent twice at once (a double click), an annotator works in two tabs, another process locks
 the database, and the server's clock and disk fail on request. Every acknowledged vote must be in the database, once.
-With --postgres two server processes share the database and each annotator's requests reach either of them.
+With --postgres two server processes share the database and each annotator's requests reach either of them. Results are
+added to those of an earlier run in the same folder.
 """
 
 import argparse
@@ -268,7 +269,9 @@ def markdown(report: dict[str, object]) -> str:
     runs: dict[str, dict[str, object]] = report["runs"]  # type: ignore[assignment]
     lines += ["", "| | " + " | ".join(runs) + " |", "| --- " * (len(runs) + 1) + "|"]
     for key in next(iter(runs.values())):
-        lines.append(f"| {key.replace('_', ' ')} | " + " | ".join(str(row[key]) for row in runs.values()) + " |")
+        lines.append(
+            f"| {key.replace('_', ' ')} | " + " | ".join(str(row.get(key, "")) for row in runs.values()) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -276,21 +279,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--votes", type=int, default=10_000)
-    parser.add_argument("--postgres", help="URL of an empty database")
+    parser.add_argument("--postgres", help="URL of an empty database, in place of an SQLite file")
     chosen = parser.parse_args()
-    report: dict[str, object] = {"machine": machine(), "runs": {}}
+    earlier = chosen.out / "faults.json"
+    kept = json.loads(earlier.read_text())["runs"] if earlier.exists() else {}
+    report: dict[str, object] = {"machine": machine(), "runs": kept}
     with tempfile.TemporaryDirectory() as name:
-        databases = {"SQLite, one server": (str(Path(name) / "faults.db"), 1)}
+        title, database, servers = "SQLite, one server", str(Path(name) / "faults.db"), 1
         if chosen.postgres:
-            databases["PostgreSQL, two servers"] = (chosen.postgres, 2)
-        for title, (database, servers) in databases.items():
-            folder = Path(name) / title.split(",")[0]
-            folder.mkdir()
-            pairs = chosen.votes // 8
-            protocol = Protocol(gold_every=10, repeat_every=20)
-            fill_study(database, Path(name), pairs, pairs, MODELS, 5, "star", 20, 0, protocol, {})
-            report["runs"][title] = run(database, folder, chosen.votes, servers)  # type: ignore[index]
-            print(title, json.dumps(report["runs"][title], indent=1), flush=True)  # type: ignore[index]
+            title, database, servers = "PostgreSQL, two servers", chosen.postgres, 2
+        folder = Path(name) / "faults"
+        folder.mkdir()
+        pairs = chosen.votes // 8
+        protocol = Protocol(gold_every=10, repeat_every=20)
+        fill_study(database, Path(name), pairs, pairs, MODELS, 5, "star", 20, 0, protocol, {})
+        found = run(database, folder, chosen.votes, servers)
+        report["runs"][title] = {"date": machine()["date"], **found}  # type: ignore[index]
+        print(title, json.dumps(report["runs"][title], indent=1), flush=True)  # type: ignore[index]
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "faults.json").write_text(json.dumps(report, indent=1) + "\n")
     (chosen.out / "faults.md").write_text(markdown(report))
