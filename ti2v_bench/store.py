@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
 
-from ti2v_bench.files import StorageError, write_bytes
+from ti2v_bench.files import StorageError, storage_errors, write_bytes
 
 CLAIMS = ".claims"
 """Folder below each model's, with one lock file per video that is being made."""
@@ -135,8 +135,9 @@ def _lock(video: Path) -> _LockedFile | None:
     path = video.parent / CLAIMS / f"{video.stem}.lock"
     lock = FileLock(path, thread_local=False)  # taken by one thread, given back by another
     while True:
-        try:
+        with storage_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             lock.acquire(blocking=False)
             break
         except Timeout:

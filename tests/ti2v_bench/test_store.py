@@ -291,3 +291,9 @@ def test_s3_holds_what_a_folder_would_from_several_processes(bench: Bench, s3: s
     files = fsspec.filesystem("s3")
     for path in (tmp_path / "out" / "static").glob("*.mp4"):
         assert files.cat_file(f"bucket/videos/static/{path.name}") == path.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc on this system")
+def test_a_folder_that_cannot_be_made_is_one_error_and_no_endless_try() -> None:
+    with pytest.raises(StorageError, match="Cannot write /proc/nowhere"):
+        open_store(Path("/proc/nowhere")).claim("static/cat1_a_cat_0.mp4")
