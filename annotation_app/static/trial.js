@@ -279,7 +279,13 @@ function stopClips() {
 function together() {
   if (page.paused || page.state.stage !== "task" || part("dialog").open) return;
   if (clips.left.readyState < 3 || clips.right.readyState < 3) return;
-  for (const clip of Object.values(clips)) clip.play().catch(() => { page.paused = true; paint(); });
+  for (const clip of Object.values(clips)) {
+    clip.play().catch((error) => {
+      if (error.name !== "NotAllowedError") return; // the next task's clips came in between
+      page.paused = true; // the browser wants a click first
+      paint();
+    });
+  }
 }
 
 function restart() {
