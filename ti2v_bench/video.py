@@ -16,6 +16,7 @@ from typing import Literal
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
@@ -123,7 +124,10 @@ def read_video(path: Path) -> Video:
         VideoError: missing, empty, no video stream, damaged, or fewer frames than the header declares.
     """
     with _opened(path) as (container, stream):
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        # Threads by default are as many as cores, for the stream and anew for every frame: dearer than small pictures.
+        stream.codec_context.thread_count = 1
+        to_rgb = VideoReformatter()
+        frames = [to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray() for frame in container.decode(stream)]
         declared, fps = stream.frames, _rate(stream, path)
     if not frames:
         raise VideoError(f"{path} holds no frame. Make or copy it again.")

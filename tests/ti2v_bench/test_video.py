@@ -268,6 +268,13 @@ def test_real_clips_can_be_presented_close_to_the_original(real_dir: Path, tmp_p
     assert psnr > 40
 
 
+def test_real_clips_are_read_as_the_decoder_gives_them(real_dir: Path) -> None:
+    for path in sorted(real_dir.rglob("*.mp4"))[::20]:
+        with av.open(path) as container:
+            plain = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert np.array_equal(read_video(path).frames, np.stack(plain))
+
+
 @pytest.mark.browser
 def test_chromium_plays_a_presented_file(tmp_path: Path) -> None:
     import base64

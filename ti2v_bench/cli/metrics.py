@@ -52,7 +52,9 @@ def list_metrics() -> None:
 @click.option("--align-network", default="clip-b32", help="CLIP of the alignment metrics.")
 @click.option("--align-prefix", default="", help="Put before each prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, help="Pictures per call of a network.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, help="Threads that decode and measure, one core each."
+)
 @click.option("--static/--no-static", "still", default=True, help="Measure the still image of each pair beside.")
 def run(
     videos: Path,

@@ -1,8 +1,9 @@
 """One video as the metrics see it: decoded once, its flow and features made once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from ti2v_bench.model import Frames
 from ti2v_bench.motion.flow import Flow, FlowBackend, FlowError
+
+T = TypeVar("T")
 
 Picture = NDArray[np.uint8]
 """RGB, (H, W, 3) uint8."""
@@ -35,6 +38,13 @@ class Clip:
     prepared: dict[str, Tensor] = field(default_factory=dict, repr=False)
     """Inputs of networks that were made early, by feature."""
     _flows: dict[int, Flow] = field(default_factory=dict, repr=False)
+    _made: dict[str, object] = field(default_factory=dict, repr=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made at the first call of this `name` and kept for all metrics of the clip."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast("T", self._made[name])
 
     def feature(self, name: str) -> Tensor:
         """The network output called `name`.

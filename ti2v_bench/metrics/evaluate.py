@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -13,6 +13,7 @@ from ti2v_bench.metrics.clip import Clip, Undefined
 from ti2v_bench.metrics.features import FEATURES, make_features, prepare_early
 from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.networks import Embedder
+from ti2v_bench.metrics.threads import one_core_each
 from ti2v_bench.metrics.videos import VideoFile, image_digest
 from ti2v_bench.motion.flow import FlowBackend
 from ti2v_bench.video import VideoError
@@ -96,45 +97,45 @@ def evaluate(
     group = max(1, tools.batch // 16) if features or not tools.flow_in_threads else 1
     waiting: list[_Job] = []
 
-    def finish() -> None:
-        _finish(waiting, tools, features, cache, watch)
+    def finish(scorers: Executor) -> None:
+        _finish(waiting, tools, features, cache, watch, scorers)
         for job in waiting:
             found.append(Measured(job.video, job.sha256, job.values))
             done(job.video)
         waiting.clear()
 
-    for video, result in _prepared(videos, tools, cache, watch):
-        if isinstance(result, VideoError):
-            failed(video, result)
-            continue
-        waiting.append(result)
-        if sum(job.clip is not None for job in waiting) >= group or len(waiting) >= 256:
-            finish()
-    finish()
+    with one_core_each(tools.workers) as preparers, one_core_each(tools.workers) as scorers:
+        for video, result in _prepared(videos, tools, cache, watch, preparers):
+            if isinstance(result, VideoError):
+                failed(video, result)
+                continue
+            waiting.append(result)
+            if sum(job.clip is not None for job in waiting) >= group or len(waiting) >= 256:
+                finish(scorers)
+        finish(scorers)
     return found
 
 
 def _prepared(
-    videos: Sequence[VideoFile], tools: Tools, cache: ValueCache, watch: Stopwatch
+    videos: Sequence[VideoFile], tools: Tools, cache: ValueCache, watch: Stopwatch, pool: Executor
 ) -> Iterator[tuple[VideoFile, "_Job | VideoError"]]:
     """Decoded videos in order, a few ahead, with everything measured that needs no network."""
-    with ThreadPoolExecutor(tools.workers) as pool:
-        ahead: deque[tuple[VideoFile, Future[_Job]]] = deque()
-        rest = iter(videos)
-        try:
-            while True:
-                while len(ahead) < 2 * tools.workers and (video := next(rest, None)) is not None:
-                    ahead.append((video, pool.submit(_prepare, video, tools, cache, watch)))
-                if not ahead:
-                    return
-                video, future = ahead.popleft()
-                try:
-                    yield video, future.result()
-                except VideoError as error:
-                    yield video, error
-        finally:
-            for _, future in ahead:
-                future.cancel()
+    ahead: deque[tuple[VideoFile, Future[_Job]]] = deque()
+    rest = iter(videos)
+    try:
+        while True:
+            while len(ahead) < 2 * tools.workers and (video := next(rest, None)) is not None:
+                ahead.append((video, pool.submit(_prepare, video, tools, cache, watch)))
+            if not ahead:
+                return
+            video, future = ahead.popleft()
+            try:
+                yield video, future.result()
+            except VideoError as error:
+                yield video, error
+    finally:
+        for _, future in ahead:
+            future.cancel()
 
 
 def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch) -> _Job:
@@ -156,6 +157,7 @@ def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch
     job.clip = video.clip(tools.flow)
     watch.add("decode", start)
     here = [card for card in tools.cards if card.name not in known and _in_thread(card, tools)]
+    _make_flow(job, here, watch)
     _score(job, here, tools, watch)
     start = perf_counter()
     prepare_early(job.clip, _wanted_features(tools, known))
@@ -163,7 +165,14 @@ def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch
     return job
 
 
-def _finish(jobs: Sequence[_Job], tools: Tools, features: Sequence[str], cache: ValueCache, watch: Stopwatch) -> None:
+def _finish(
+    jobs: Sequence[_Job],
+    tools: Tools,
+    features: Sequence[str],
+    cache: ValueCache,
+    watch: Stopwatch,
+    scorers: Executor,
+) -> None:
     """Run the networks on all jobs together, score what is left, keep it."""
     open_jobs = [job for job in jobs if job.clip is not None]
     clips = [job.clip for job in open_jobs if job.clip is not None]
@@ -172,23 +181,34 @@ def _finish(jobs: Sequence[_Job], tools: Tools, features: Sequence[str], cache: 
         with _no_grad():
             make_features(clips, [name], tools.networks, tools.prefix, tools.batch, tools.device)
         watch.add(name, start)
+    scored = []
+    for job in open_jobs:
+        left = [card for card in tools.cards if card.name not in job.values]
+        _make_flow(job, left, watch)
+        scored.append(scorers.submit(_score, job, [card for card in left if card.part is None], tools, watch))
+    for future in scored:
+        future.result()
     fresh: dict[str, Value] = {}
     for job in open_jobs:
-        before = dict(job.values)
-        _score(job, [card for card in tools.cards if card.name not in before], tools, watch)
+        # What brings a network of its own stays in this thread.
+        _score(job, [card for card in tools.cards if card.name not in job.values], tools, watch)
         fresh |= {job.keys[name]: value for name, value in job.values.items() if cache.get(job.keys[name]) is None}
         job.clip = None
     if fresh:
         cache.put(fresh)
 
 
-def _score(job: _Job, cards: Sequence[MetricCard], tools: Tools, watch: Stopwatch) -> None:
+def _make_flow(job: _Job, cards: Sequence[MetricCard], watch: Stopwatch) -> None:
     assert job.clip is not None
     if any(card.flow for card in cards) and len(job.clip.frames) > 1:
         start = perf_counter()
         with suppress(Undefined):
             job.clip.flow()
         watch.add("flow", start)
+
+
+def _score(job: _Job, cards: Sequence[MetricCard], tools: Tools, watch: Stopwatch) -> None:
+    assert job.clip is not None
     for card in cards:
         start = perf_counter()
         try:

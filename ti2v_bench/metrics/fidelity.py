@@ -1,30 +1,25 @@
 """How much of the input image the first frame keeps."""
 
-import torch
-from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from ti2v_bench.metrics.clip import Clip, Undefined
+from ti2v_bench.metrics.clip import Clip, Picture, Undefined
 from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.resize import as_tensor
+from ti2v_bench.metrics.ssim import ms_ssim, ssim
 from ti2v_bench.video import PresentationPolicy, fit_size
 
 MOST_PSNR = 100.0
 """dB that stand for equal pictures, whose PSNR is infinite."""
 
 
-def first_frame_and_image(clip: Clip) -> tuple[Tensor, Tensor]:
-    """First frame and input image as (1, 3, H, W) float32 in 0-255, the image scaled and cut to the frame.
+def first_frame_and_image(clip: Clip) -> tuple[Picture, Picture]:
+    """First frame and input image as (H, W, 3) uint8, the image scaled and cut to the frame.
 
     How a model cuts its input is its own; the centred cut here is the bench's presentation form.
     """
     height, width = clip.frames.shape[1:3]
-    image = fit_size(clip.image[None], PresentationPolicy(width=width, height=height))
-    return as_tensor(clip.frames[:1]), as_tensor(image)
+    policy = PresentationPolicy(width=width, height=height)
+    return clip.frames[0], clip.once("image at the frame's size", lambda: fit_size(clip.image[None], policy)[0])
 
 
 class FirstFramePSNR(VideoMetric):
@@ -34,8 +29,8 @@ class FirstFramePSNR(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        found = float(peak_signal_noise_ratio(*first_frame_and_image(clip), data_range=255.0))
-        return min(found, MOST_PSNR)
+        frame, image = (as_tensor(picture[None]) for picture in first_frame_and_image(clip))
+        return min(float(peak_signal_noise_ratio(frame, image, data_range=255.0)), MOST_PSNR)
 
 
 class FirstFrameSSIM(VideoMetric):
@@ -47,8 +42,7 @@ class FirstFrameSSIM(VideoMetric):
         """See the class."""
         if min(clip.frames.shape[1:3]) < 11:
             raise Undefined("SSIM needs frames of at least 11 pixels")
-        found = structural_similarity_index_measure(*first_frame_and_image(clip), data_range=255.0)
-        return float(torch.as_tensor(found))
+        return ssim(*first_frame_and_image(clip))
 
 
 class FirstFrameMSSSIM(VideoMetric):
@@ -60,6 +54,4 @@ class FirstFrameMSSSIM(VideoMetric):
         """See the class."""
         if min(clip.frames.shape[1:3]) <= 160:
             raise Undefined("MS-SSIM needs frames of more than 160 pixels")
-        frame, image = first_frame_and_image(clip)
-        found = multiscale_structural_similarity_index_measure(frame, image, data_range=255.0, normalize="relu")
-        return float(torch.as_tensor(found))
+        return ms_ssim(*first_frame_and_image(clip))

@@ -1,25 +1,61 @@
 """How much moves, by optical flow and by plain difference. More is not better in itself."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ti2v_bench.metrics.clip import Clip, Undefined
 from ti2v_bench.metrics.metric import VideoMetric
-from ti2v_bench.metrics.vbench.dynamics import pair_scores
-from ti2v_bench.motion.heatmap import HeatmapSettings, heatmap, share
+from ti2v_bench.metrics.vbench.dynamics import clip_scores, lengths, longest
+from ti2v_bench.motion.heatmap import share, sigma
 
 
-def fractions(clip: Clip) -> NDArray[np.float32]:
-    """Flow as (u / width, v / height), (F - 1, 2, H, W)."""
-    flow = clip.flow()
-    height, width = flow.shape[2:]
-    return flow / np.array([width, height], np.float32)[:, None, None]
+@dataclass(frozen=True)
+class FlowLengths:
+    """How long a clip's flow vectors are."""
+
+    mean: float
+    """Of all vectors."""
+    top: float
+    """Of each pair's longest 5 %, averaged over pairs."""
 
 
-def mean_length(flow: NDArray[np.float32]) -> float:
-    """Mean length of all vectors."""
-    return float(np.hypot(flow[:, 0], flow[:, 1]).mean(dtype=np.float64))
+def in_pixels(clip: Clip) -> FlowLengths:
+    """In pixels per frame; without padding the longest vectors are those that the dynamic degree looks at."""
+
+    def make() -> FlowLengths:
+        flow = clip.flow()
+        found = lengths(flow)
+        whole = clip.padded_flow().shape == flow.shape
+        return FlowLengths(float(found.mean(dtype=np.float64)), _mean(clip_scores(clip) if whole else longest(found)))
+
+    return clip.once("flow in pixels", make)
+
+
+def in_fractions(clip: Clip) -> FlowLengths:
+    """Per frame, of (u / width, v / height)."""
+
+    def make() -> FlowLengths:
+        found = _fractions(clip)
+        return FlowLengths(float(found.mean(dtype=np.float64)), _mean(longest(found)))
+
+    return clip.once("flow in fractions", make)
+
+
+def _fractions(clip: Clip) -> NDArray[np.float32]:
+    """(F - 1, H, W) length of (u / width, v / height)."""
+
+    def make() -> NDArray[np.float32]:
+        flow = clip.flow()
+        return lengths(flow / np.array(flow.shape[:1:-1], np.float32)[:, None, None])
+
+    return clip.once("flow lengths in fractions", make)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 class MeanFlow(VideoMetric):
@@ -29,7 +65,7 @@ class MeanFlow(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        return mean_length(clip.flow())
+        return in_pixels(clip).mean
 
 
 class TopFlow(VideoMetric):
@@ -39,7 +75,7 @@ class TopFlow(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        return float(np.mean(pair_scores(clip.flow())))
+        return in_pixels(clip).top
 
 
 class MeanFlowFraction(VideoMetric):
@@ -49,7 +85,7 @@ class MeanFlowFraction(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        return mean_length(fractions(clip))
+        return in_fractions(clip).mean
 
 
 class TopFlowFraction(VideoMetric):
@@ -59,7 +95,7 @@ class TopFlowFraction(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        return float(np.mean(pair_scores(fractions(clip))))
+        return in_fractions(clip).top
 
 
 class HotShare(VideoMetric):
@@ -72,8 +108,8 @@ class HotShare(VideoMetric):
 
     def score(self, clip: Clip) -> float:
         """See the class."""
-        flow = torch.from_numpy(np.ascontiguousarray(clip.flow()))
-        return share(heatmap(flow, HeatmapSettings())).hot
+        weights = sigma(torch.from_numpy(_fractions(clip)))
+        return share(torch.cat([weights, weights[-1:]])).hot  # the last frame's heatmap is the one before it
 
 
 class LastFirstDifference(VideoMetric):

@@ -210,9 +210,17 @@ class Raft(nn.Module):
 
     def predict(self, first: Tensor, second: Tensor, updates: int) -> tuple[Tensor, Tensor]:
         """Full-resolution flow, and the 1/8-scale flow (N, 2, h, w) in 1/8-scale pixels."""
-        features = self.feature_encoder(torch.cat([first, second]))
+        before, after = self.feature_encoder(torch.cat([first, second])).chunk(2)
+        return self._refined(first, before, after, updates)
+
+    def adjacent(self, video: Tensor, updates: int) -> Tensor:
+        """Flow from each frame of (T, 3, H, W) to the next, (T-1, 2, H, W), each frame's features made once."""
+        features = self.feature_encoder(video)
+        return self._refined(video[:-1], features[:-1], features[1:], updates)[0]
+
+    def _refined(self, first: Tensor, before: Tensor, after: Tensor, updates: int) -> tuple[Tensor, Tensor]:
         with torch.autocast(first.device.type, enabled=False):  # coordinates of 64 cells need more than 8 bits
-            pyramid = correlation_pyramid(*features.to(first.dtype).chunk(2))
+            pyramid = correlation_pyramid(before.to(first.dtype), after.to(first.dtype))
         hidden, context = self.context_encoder(first).chunk(2, dim=1)
         hidden, context = hidden.tanh(), context.relu()
         n, _, h, w = hidden.shape
@@ -283,5 +291,5 @@ class RaftFlow:
         chunks = [padded[i : i + self.batch + 1] for i in pairs]
         lower = self.precision != "float32"
         with torch.autocast(padded.device.type, getattr(torch, self.precision) if lower else None, enabled=lower):
-            flow = torch.cat([self.model(chunk[:-1], chunk[1:], self.updates) for chunk in chunks])
+            flow = torch.cat([self.model.adjacent(chunk, self.updates) for chunk in chunks])
         return flow[..., top : top + height, left : left + width].float()

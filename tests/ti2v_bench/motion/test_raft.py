@@ -155,3 +155,12 @@ def test_lower_precision_stays_near_float32() -> None:
     near = backend.flow_tensor(video)
     assert near.dtype == torch.float32
     assert (near - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_encoding_each_frame_once_equals_pair_by_pair() -> None:
+    model = _seeded(lambda key: key)
+    frames = torch.cat([_image(128, 136, shift) for shift in (0, 2, 5)])
+    with torch.no_grad():
+        together = model.adjacent(frames, updates=2)
+        apart = torch.cat([model(frames[i : i + 1], frames[i + 1 : i + 2], updates=2) for i in range(2)])
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-5)

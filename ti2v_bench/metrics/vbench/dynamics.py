@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ti2v_bench.metrics.clip import Clip
 from ti2v_bench.metrics.metric import VideoMetric
@@ -15,13 +16,29 @@ def sampling_interval(fps: float | Fraction) -> int:
     return max(1, round(float(fps) / 8))
 
 
+def lengths(flow: Flow) -> NDArray[np.float32]:
+    """Length of each vector of (pairs, 2, H, W), (pairs, H, W)."""
+    u, v = flow[:, 0], flow[:, 1]
+    result: NDArray[np.float32] = np.sqrt(u * u + v * v)
+    return result
+
+
 def pair_scores(flow: Flow) -> list[float]:
     """Mean length of the longest 5 % of each pair's vectors in pixels; `flow` is the padded field (pairs, 2, H, W)."""
-    pixels = flow.shape[2] * flow.shape[3]
-    lengths = np.hypot(flow[:, 0], flow[:, 1]).reshape(len(flow), pixels)
+    return longest(lengths(flow))
+
+
+def longest(found: NDArray[np.float32]) -> list[float]:
+    """Mean of the largest 5 % of each pair's lengths (pairs, H, W)."""
+    pixels = found.shape[1] * found.shape[2]
     first = pixels - int(pixels * 0.05)
-    longest = np.partition(lengths, first, axis=1)[:, first:]
-    return [float(value) for value in longest.astype(np.float64).mean(axis=1)]
+    largest = np.partition(found.reshape(len(found), pixels), first, axis=1)[:, first:]
+    return [float(value) for value in largest.astype(np.float64).mean(axis=1)]
+
+
+def clip_scores(clip: Clip, interval: int = 1) -> list[float]:
+    """`pair_scores` of a clip's padded flow."""
+    return clip.once(f"pair_scores {interval}", lambda: pair_scores(clip.padded_flow(interval)))
 
 
 def threshold(height: int, width: int) -> float:
@@ -58,5 +75,5 @@ class DynamicDegree(VideoMetric):
         """1.0 if the clip moves, else 0.0."""
         interval = sampling_interval(clip.fps)
         sampled = len(clip.frames[::interval])
-        scores = pair_scores(clip.padded_flow(interval)) if sampled > 1 else []
+        scores = clip_scores(clip, interval) if sampled > 1 else []
         return float(moves(scores, threshold(*clip.frames.shape[1:3]), needed_pairs(sampled)))

@@ -1,0 +1,26 @@
+"""Threads for many clips at once, each of which computes by itself."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import cv2
+import torch
+
+
+@contextmanager
+def one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads do not start threads of their own through torch or OpenCV.
+
+    On many cores those inner threads cost ten times the work itself, since pictures are small. The calling thread
+    keeps torch's threads, for networks; OpenCV's setting holds for the whole process, and is put back at the end, as
+    is torch's for later threads.
+    """
+    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(cv2_threads)
