@@ -14,7 +14,7 @@ from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.networks import NETWORKS, RANDOM, Embedder, load_aesthetic_head, load_network, load_plugin
 from ti2v_bench.motion.flow import FlowBackend, flow_backend
 
-_REVISION = "1"
+_REVISION = "2"
 """Raised when the meaning of any value changes, so that cached values are made again."""
 PARTS = (*NETWORKS, "raft", "aesthetic-head")
 """What weights can be given for."""
