@@ -100,7 +100,7 @@ def evaluate(
     def finish(scorers: Executor) -> None:
         _finish(waiting, tools, features, cache, watch, scorers)
         for job in waiting:
-            found.append(Measured(job.video, job.sha256, job.values))
+            found.append(Measured(job.video, job.sha256, {name: job.values[name] for name in tools.metrics}))
             done(job.video)
         waiting.clear()
 

@@ -47,17 +47,18 @@ def test_values_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     for pair in bench.pairs:
         write_video(tmp_path / "videos" / f"{pair.id}_0.mp4", reference_frames(bench.root, pair), 8)
     videos, _ = find_videos(tmp_path / "videos", bench)
-    names = ("free", "alignment")
+    names, tiny = ("free", "alignment", "aesthetic_quality"), {"all": "random-tiny"}
     found = [
         evaluate(
             videos,
-            build_tools(Wishes(names, weights={"all": "random-tiny"}, workers=workers)),
+            build_tools(Wishes(names, weights=tiny, workers=workers)),
             ValueCache(tmp_path / f"{workers}.jsonl"),
         )
         for workers in (1, 3)
     ]
     assert [one.values for one in found[0]] == [one.values for one in found[1]]
     assert found[0][0].values["flow_mean_px"].value
+    assert {tuple(one.values) for one in found[1]} == {tuple(build_tools(Wishes(names, weights=tiny)).metrics)}
 
 
 class Drawn:
