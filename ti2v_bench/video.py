@@ -27,7 +27,9 @@ from ti2v_bench.model import Frames
 _NO_SEI = "filter_units=remove_types=6"
 """Drops H.264 SEI units (type 6), where x264 writes its name and options; they never touch the picture."""
 
-_PLAIN = {"flags": "+bitexact", "preset": "medium"}
+_PLAIN = {"flags": "+bitexact", "preset": "medium", "x264-params": "mbtree=0"}
+"""x264's macroblock tree reads memory that nothing has written, so with it the bytes follow what the process did
+before (seen under glibc's MALLOC_PERTURB_); without it they follow the frames alone."""
 _ALIKE = {**_PLAIN, "bf": "0", "sc_threshold": "0", "level": "3.1"}
 """Presentation: no B-frames and no extra key frames, so that tables and atoms do not follow the content."""
 
