@@ -1,8 +1,15 @@
 """Options and folders that every test may ask for."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# One thread each, here and in every process that a test starts: pytest-xdist's workers share the cores already, and
+# floating-point sums then do not depend on how many cores a machine has. Read by OpenMP when torch is first imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -47,3 +54,21 @@ def real_dir(pytestconfig: pytest.Config) -> Path:
 def manifest_dir(pytestconfig: pytest.Config) -> Path:
     """Full-size state-dict keys and shapes."""
     return _folder(pytestconfig, "--manifest-dir")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Debian's Chromium, driven by Playwright."""
+    path = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path = None
+    if path is None:
+        if os.environ.get("TI2V_BENCH_REQUIRE_ALL"):
+            pytest.fail("Chromium or Playwright is not installed")
+        pytest.skip("Chromium or Playwright is not installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -314,24 +314,6 @@ def start_server(database: Path, **options: object) -> Iterator[Served]:
         stack.close()
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Debian's Chromium, driven by Playwright."""
-    path = shutil.which("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        path = None
-    if path is None:
-        if os.environ.get("TI2V_BENCH_REQUIRE_ALL"):
-            pytest.fail("Chromium or Playwright is not installed")
-        pytest.skip("Chromium or Playwright is not installed")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 def count_votes(database: Path) -> int:
     from annotation_app.schema import VoteRow
 

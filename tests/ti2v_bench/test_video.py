@@ -1,7 +1,9 @@
 """Oracles: OpenCV-free. PyAV's own decoder, ISO/IEC 14496-12 box headers read by hand, and files damaged on purpose."""
 
+import base64
 import errno
 import hashlib
+import os
 import struct
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from ti2v_bench.files import StorageError, write_bytes
 from ti2v_bench.model import Frames
 from ti2v_bench.video import (
@@ -300,29 +303,19 @@ def test_real_clips_are_read_as_the_decoder_gives_them(real_dir: Path) -> None:
 
 
 @pytest.mark.browser
-def test_chromium_plays_a_presented_file(tmp_path: Path) -> None:
-    import base64
-    import shutil
-
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
+def test_chromium_plays_a_presented_file(tmp_path: Path, browser) -> None:  # type: ignore[no-untyped-def]
     write_video(tmp_path / "a.mp4", moving(), 8)
     present(tmp_path / "a.mp4", tmp_path / "shown.mp4")
     data = base64.b64encode((tmp_path / "shown.mp4").read_bytes()).decode()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_content(f'<video muted src="data:video/mp4;base64,{data}"></video>')
-        state = page.evaluate(
-            """() => new Promise((done, failed) => {
-                const video = document.querySelector('video');
-                video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
-                video.onerror = () => failed(video.error.message);
-                video.play();
-            })"""
-        )
-        browser.close()
+    page = browser.new_page()
+    page.set_content(f'<video muted src="data:video/mp4;base64,{data}"></video>')
+    state = page.evaluate(
+        """() => new Promise((done, failed) => {
+            const video = document.querySelector('video');
+            video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
+            video.onerror = () => failed(video.error.message);
+            video.play();
+        })"""
+    )
+    page.close()
     assert state == [320, 320, 2]

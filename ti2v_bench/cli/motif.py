@@ -22,7 +22,12 @@ def motif() -> None:
 @click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT-large checkpoint.")
 @click.option("--device", default="cpu", help="Torch device for RAFT.")
 @click.option("--unit", type=_UNIT, default="size", help="Unit of the flow; the paper does not say which it uses.")
-@click.option("--variant", type=click.Choice(["motion", "inverse", "binary"]), default="motion")
+@click.option(
+    "--variant",
+    type=click.Choice(["motion", "inverse", "binary"]),
+    default="motion",
+    help="What is hot: motion (published), its inverse (the paper's ablation), or motion as a hard mask.",
+)
 @click.option("--cell", type=click.IntRange(1), default=8, help="Pixels per latent cell.")
 def heatmap(
     source: Path, out: Path, flow: str, flow_weights: Path | None, device: str, unit: str, variant: str, cell: int
@@ -71,9 +76,9 @@ def train(
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("prompt")
 @click.option("--weights", help="Checkpoint folder, folder of checkpoints, or Hub repository; default: motif-mini.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("sample.mp4"))
-@click.option("--seed", default=0)
-@click.option("--device", default="cpu")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("sample.mp4"), help="The video.")
+@click.option("--seed", default=0, help="Same seed, same video up to rounding.")
+@click.option("--device", default="cpu", help="Torch device, e.g. cuda.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting, e.g. steps=25.")
 def sample(
     image: Path, prompt: str, weights: str | None, out: Path, seed: int, device: str, changes: tuple[str, ...]
