@@ -94,6 +94,7 @@ function showDoor(state) {
   part("study").textContent = state.study;
   part("openDoor").hidden = !state.open;
   part("closedDoor").hidden = state.open;
+  if (state.open) root.querySelector("input[name=name]").focus({ preventScroll: true }); // the page's only task: type at once
 }
 
 function showCheck(state, before) {
