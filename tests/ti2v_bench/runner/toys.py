@@ -27,6 +27,13 @@ def log(event: str, pair: Pair) -> None:
         file.write(f"{event} {pair.id} {os.getpid()}\n")
 
 
+def publish(name: str, text: str) -> None:
+    """A file that is whole as soon as it is there: tests wait for its name and then read it."""
+    partial = folder() / f".{name}.{os.getpid()}"
+    partial.write_text(text)
+    partial.replace(folder() / name)
+
+
 class Plain:
     name = "plain"
     fps = 8
@@ -53,7 +60,7 @@ class Waiting(Plain):
     name = "waiting"
 
     def generate(self, pair: Pair, seed: int) -> Frames:
-        (folder() / f"started_{pair.id}").write_text(str(os.getpid()))
+        publish(f"started_{pair.id}", str(os.getpid()))
         while not ((folder() / "go").exists() or (folder() / f"go_{pair.id}").exists()):
             time.sleep(0.01)
         return super().generate(pair, seed)
