@@ -1,8 +1,7 @@
-"""What adapters need around their networks: precision, noise by seed, memory layout, compiled blocks, the record."""
+"""What adapters need around their networks: precision, noise by seed, memory layout, the record."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -76,30 +75,6 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         elif parameter.dim() == 5:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-
-
-def compile_blocks(network: nn.Module, kinds: Sequence[type[nn.Module]]) -> None:
-    """Compile every block of these kinds on its first use; same mathematics, other rounding.
-
-    Blocks rather than the whole network: equal blocks share one compilation, which takes a fraction of the time.
-    """
-    import torch._dynamo.config as dynamo  # its import is slow, and few ask for it
-
-    dynamo.recompile_limit = max(dynamo.recompile_limit, 64)  # one kind of block at every size of the network
-    for module in network.modules():
-        if isinstance(module, tuple(kinds)):
-            module.compile(dynamic=False)
-
-
-@contextmanager
-def matrix_products_in_tf32(wanted: bool) -> Iterator[None]:
-    """Let float32 matrix products of CUDA round their factors to TF32 inside the block."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = wanted or before
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def settings_record(settings: "DataclassInstance") -> dict[str, object]:

@@ -14,6 +14,7 @@ MOTIF = ModelCard(
     size="320x512",
     precision="bfloat16",
     parameters=1413.3,
+    fast=True,
     notes=(
         "There are no published weights: name your own checkpoint, a folder of `motif train` or a Hub repository of "
         "that form, with --weights.",

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from baselines.checkpoints import is_random, random_state, read_state, sha256
-from baselines.lvdm.unet import UNet
+from baselines.fast import speed_up
+from baselines.lvdm.unet import REPEATED, UNet
 from baselines.settings import with_changes
 from motif.data import fitted
 from motif.folder import WEIGHTS, FolderError, latest, read_settings
@@ -90,7 +91,8 @@ def build_motif(options: ModelOptions) -> Motif:
         state = random_state(lambda: UNet(model.network()), 0)
         encoders = load_encoders(model, options.weights, dtype, options.device)
         record: dict[str, object] = {"random": options.weights, "seed": 0}
-        return Motif(build_unet(model, state, dtype, options.device), encoders, model, settings, record)
+        unet = build_unet(model, state, dtype, options.device)
+        return _ready(Motif(unet, encoders, model, settings, record), options)
     folder = find_folder(options.weights)
     saved = read_settings(folder)
     model = from_json(saved.model)
@@ -100,7 +102,14 @@ def build_motif(options: ModelOptions) -> Motif:
     state = {key: value.clone() for key, value in read_state(path).items()}
     unet = build_unet(model, state, dtype, options.device)
     record = {"repo": None, "revision": None, "file": str(path), "sha256": sha256(path), "step": saved.step}
-    return Motif(unet, encoders, model, settings, record)
+    return _ready(Motif(unet, encoders, model, settings, record), options)
+
+
+def _ready(model: Motif, options: ModelOptions) -> Motif:
+    """In the form that was asked for, exact or fast."""
+    if options.fast:
+        speed_up(model.unet, REPEATED, options.compile_cache)
+    return model
 
 
 def find_folder(weights: str) -> Path:

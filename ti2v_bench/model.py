@@ -64,6 +64,11 @@ class ModelOptions:
     """Pairs per call, for models that can."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Changes to the model's own settings, by field name, as text from the command line."""
+    fast: bool = False
+    """The model's fast form, for models whose card has one: same mathematics, other rounding. False: exactly as the
+    parity tests check it."""
+    compile_cache: Path | None = None
+    """Folder in which the fast form keeps what it compiled; None: the user's cache folder."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class ModelCard:
     """The official precision class."""
     parameters: float | None = None
     """Parameters of the denoising network, in millions."""
+    fast: bool = False
+    """Whether there is a fast form, `generate --fast`."""
     gpu_memory_gib: float | None = None
     """Measured peak at the default setting, or None where not measured."""
     notes: tuple[str, ...] = ()

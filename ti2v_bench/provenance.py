@@ -28,7 +28,7 @@ _PACKAGES = {
 }
 """Module name -> distribution name, of what can change a video."""
 
-IDENTITY = ("settings", "weights", "precision")
+IDENTITY = ("settings", "weights", "precision", "fast")
 """Fields that all videos of one folder must share, so that one name stands for one thing."""
 
 
@@ -40,6 +40,8 @@ class Making:
     """Wall seconds by stage; a batch's stages are shared evenly among its videos."""
     batch: int
     """Pairs in the call that made it."""
+    fast: bool = False
+    """Whether the model was in its fast form."""
 
 
 def said_by(model: Model) -> dict[str, object]:
@@ -58,6 +60,7 @@ def generated(
         "settings": own.pop("settings", {}),
         "weights": own.pop("weights", None),
         "precision": own.pop("precision", None),
+        "fast": making.fast,
         "device": {"asked": own.pop("device", "cpu"), "seen": device_name()},
         "packages": packages(),
         "seconds": {stage: round(value, 4) for stage, value in making.seconds.items()},
@@ -86,7 +89,8 @@ def imported(job: Job, video: bytes, shape: tuple[int, int, int], fps: Fraction,
 
 def identity(record: Mapping[str, object]) -> dict[str, object]:
     """The part of a sidecar, or of `Traceable.provenance()`, that all videos of one folder must share, JSON-ready."""
-    found: dict[str, object] = json.loads(json.dumps({key: record.get(key) for key in IDENTITY}, default=str))
+    kept = {key: record.get(key) for key in IDENTITY} | {"fast": bool(record.get("fast"))}
+    found: dict[str, object] = json.loads(json.dumps(kept, default=str))
     return found
 
 

@@ -13,6 +13,10 @@ class UnknownModel(TI2VError):  # noqa: N818 - reads as what it is
     """No model has that name."""
 
 
+class NoFastForm(TI2VError):  # noqa: N818
+    """The fast form is asked for of a model that has none."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a registered model and its card are found, as `package.module:attribute`."""
@@ -49,7 +53,10 @@ def load_model(name: str, options: ModelOptions) -> Model:
 
     Raises:
         UnknownModel: no entry and not of the form `package.module:Class`, or nothing is found there.
+        NoFastForm: the fast form is asked for, and there is none.
     """
+    if options.fast:
+        require_fast(name)
     entry = MODELS.get(name)
     if entry is not None:
         model: Model = find(entry.build)(options)
@@ -70,6 +77,18 @@ def load_card(name: str) -> ModelCard:
         raise UnknownModel(_unknown(name))
     card: ModelCard = find(MODELS[name].card)
     return card
+
+
+def require_fast(name: str) -> None:
+    """Refuse a model that has no fast form; a class of the user's has none that we know of.
+
+    Raises:
+        NoFastForm: names the model, and those that have one.
+        UnknownModel: no entry of that name.
+    """
+    if ":" in name or not load_card(name).fast:
+        known = ", ".join(other for other in MODELS if load_card(other).fast)
+        raise NoFastForm(f"Model {name!r} has no fast form. Leave out --fast, which is for {known}.")
 
 
 def find(target: str) -> Any:

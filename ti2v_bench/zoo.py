@@ -68,6 +68,7 @@ def describe(name: str) -> list[tuple[str, str]]:
         ("makes", f"{_or_none(card.frames)} frames, {_or_none(card.fps)} fps, {card.size or NONE}"),
         ("precision", card.precision or NONE),
         ("parameters", f"{card.parameters:.0f} million" if card.parameters else NONE),
+        ("fast form", "yes (generate --fast)" if card.fast else NONE),
         ("GPU memory", f"{card.gpu_memory_gib:.1f} GiB measured" if card.gpu_memory_gib else "not measured"),
         ("published TI2V score", str(score) if score else NONE),
     ]

@@ -9,12 +9,13 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
+from baselines.adapter import Noise, precision_of, settings_record
 from baselines.animate_anything.checkpoint import Spacing, load_text, load_unet, load_vae, read_spacing
 from baselines.animate_anything.network import predict
 from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_pixels, picture_pixels
 from baselines.animate_anything.settings import CARD, Settings
 from baselines.animate_anything.solver import schedule, solve, start
+from baselines.fast import speed_up
 from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.blocks import BLOCKS, join_projections
 from baselines.modelscope.networks import TINY, Sizes
@@ -142,7 +143,6 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> AnimateAnything:
     vae, read_text = load_vae(source, sizes, dtype), load_text(source, sizes, dtype)
     spacing = read_spacing(source)
     join_projections(unet)
-    if settings.compiled:
-        channels_last(unet)
-        compile_blocks(unet, BLOCKS)
+    if options.fast:
+        speed_up(unet, BLOCKS, options.compile_cache)
     return AnimateAnything(settings, unet, vae, read_text, spacing, options.batch, source.record())

@@ -60,8 +60,6 @@ class Settings:
     """Picture whose non-zero pixels may move; None: all of them, as train.py does without one."""
     spacing: Literal["checkpoint", "linspace", "leading"] = "checkpoint"
     """Timestep spacing; `checkpoint`: as its scheduler_config.json says, `linspace` where that is silent or absent."""
-    compiled: bool = False
-    """Compile the network's blocks on first use (GPU); same mathematics, other rounding."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.iteration <= 5:
@@ -81,6 +79,7 @@ CARD = ModelCard(
     size="area of 512x512, picture's own aspect",
     precision="float16",
     parameters=1413.4,
+    fast=True,
     notes=(
         "The authors publish a tar outside the Hub (README, animate_anything_512_v1.02.tar): unpack it and name the "
         "folder with --weights. The default is a third-party copy whose file names and licence we could not see.",

@@ -9,7 +9,6 @@ from torch import Tensor
 from baselines.adapter import (
     Noise,
     channels_last,
-    compile_blocks,
     last,
     precision_of,
     read_picture,
@@ -31,6 +30,7 @@ from baselines.cinemo.sampler import residuals
 from baselines.cinemo.settings import SCHEDULER, TEXT, UNET, UNET_CONFIG, VAE, VAE_CONFIG, VOCABULARY, Settings
 from baselines.diffusers_config import ConfigError, Published, require, require_equal
 from baselines.diffusers_layout import pickled
+from baselines.fast import speed_up
 from baselines.lavie.attention import Transformer
 from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig, read_config
@@ -101,8 +101,8 @@ class Cinemo:
         split_precision(self._vae, self._dtype)
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)
-        if settings.compiled:
-            compile_blocks(self.unet, [ResNet, Transformer])
+        if options.fast:
+            speed_up(self.unet, [ResNet, Transformer], options.compile_cache)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3) at the default settings."""

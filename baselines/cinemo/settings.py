@@ -46,8 +46,6 @@ class Settings:
     """Of the written video; fixed in the script."""
     decode_at_once: int = 14
     """pipelines/pipeline_videogen.py, decode_chunk_size; the temporal decoder does not look beyond a chunk."""
-    compiled: bool = False
-    """Ours: compile the network's blocks (CUDA)."""
 
     def __post_init__(self) -> None:
         if self.height % 8 or self.width % 8 or min(self.height, self.width) < 8:
@@ -73,6 +71,7 @@ CARD = ModelCard(
     size="320x512",
     precision="float16",
     parameters=911.1,
+    fast=True,
     notes=(
         "Motion: what was published contradicts itself. The configuration says motion_bucket_id 8, larger = more "
         "motion, and the script gives the network 8; the app gives it 100 - slider, 80 to 99; earlier configurations "

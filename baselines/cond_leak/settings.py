@@ -112,10 +112,6 @@ class Settings:
     """Frame rate of the video file; --savefps."""
     frames: int = 16
     """--video_length."""
-    compiled: bool = False
-    """Ours: compile the repeated blocks (CUDA)."""
-    tf32: bool = False
-    """Ours: float32 matrix products in TF32, as torch's convolutions are by default."""
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -145,8 +141,6 @@ def recipe(settings: Settings) -> Recipe:
         precision=parent.precision,
         initial_noise=parent.statistics if settings.analytic_init and not plain else None,
         initial_step=start,
-        compiled=settings.compiled,
-        tf32=settings.tf32,
     )
 
 
@@ -161,6 +155,7 @@ CARD = ModelCard(
     size="320x512",
     precision="float16 (autocast)",
     parameters=1438.85,
+    fast=True,
     notes=(
         "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "Which of the published variants stood in MotiF's comparison is not known; the default is the fine-tuned "

@@ -10,9 +10,7 @@ from transformers import CLIPTextModel
 from baselines.adapter import (
     Noise,
     channels_last,
-    compile_blocks,
     last,
-    matrix_products_in_tf32,
     precision_of,
     read_picture,
     settings_record,
@@ -38,6 +36,7 @@ from baselines.consisti2v.settings import (
 from baselines.consisti2v.unet import ConsistUNet
 from baselines.diffusers_config import require, require_equal
 from baselines.diffusers_layout import autoencoder_state, pickled, text_state
+from baselines.fast import speed_up
 from baselines.lvdm.tokenizer import byte_tokenizer, load_tokenizer
 from baselines.nn.openclip import TextShape, build_text
 from baselines.nn.stable_vae import SCALE, VaeShape, build_vae, decode, encode_sample
@@ -92,8 +91,10 @@ class ConsistI2V:
         )
         self._read_text = _load_text(self._source, sizes.text, self._dtype)
         channels_last(self.unet)
-        if settings.compiled:
-            compile_blocks(self.unet, [ResNet, TemporalResNet, SpatialTransformer, TemporalTransformer])
+        if options.fast:
+            speed_up(
+                self.unet, [ResNet, TemporalResNet, SpatialTransformer, TemporalTransformer], options.compile_cache
+            )
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3)."""
@@ -102,10 +103,6 @@ class ConsistI2V:
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
         """One video per pair, each from its own seed."""
-        with matrix_products_in_tf32(self.settings.tf32):
-            return self._generate(pairs, seeds)
-
-    def _generate(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
         given, noise = self.settings, Noise(seeds, self._device)
         pictures = torch.stack([scale_and_crop(read_picture(p.image), given.height, given.width) for p in pairs])
         h, w = given.height // 8, given.width // 8

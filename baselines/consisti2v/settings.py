@@ -63,10 +63,6 @@ class Settings:
     """Of the written video; scripts/animate.py."""
     decode_at_once: int = 8
     """Frames that the autoencoder decodes together; the official code decodes one at a time, which is slower."""
-    tf32: bool = False
-    """Let float32 matrix products use TF32, as convolutions do by torch's default; off in the official code."""
-    compiled: bool = False
-    """Ours: compile the network's blocks (CUDA)."""
 
     def __post_init__(self) -> None:
         if self.height % 8 or self.width % 8 or min(self.height, self.width) < 8:
@@ -92,9 +88,10 @@ CARD = ModelCard(
     size="256x256",
     precision="float32",
     parameters=1250.0,
+    fast=True,
     notes=(
-        "Float32 is the official precision; --precision float16 is what the authors' app uses. --set tf32=true keeps "
-        "float32 weights and rounds the factors of matrix products, as torch's default does for convolutions.",
+        "Float32 is the official precision; --precision float16 is what the authors' app uses. --fast keeps float32 "
+        "weights and rounds the factors of matrix products, as torch's default does for convolutions.",
         "Guidance by text alone is the published default (guidance_scale_img 1.0); --set image_guidance=2.0 turns the "
         "library's two-way guidance on, at three network calls per step.",
         "The shorter side of the picture becomes the height, and the centre is cropped, as scripts/animate.py does; "

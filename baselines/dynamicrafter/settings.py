@@ -60,8 +60,6 @@ class Settings:
     """Frame rate of the video file; --savefps."""
     frames: int = 16
     """--video_length."""
-    compiled: bool = False
-    """Ours: compile the repeated blocks (CUDA)."""
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -86,7 +84,6 @@ def recipe(settings: Settings) -> Recipe:
         embedded_fps=variant.frame_stride if stride is None else stride,
         fps=settings.fps,
         precision="float16",
-        compiled=settings.compiled,
     )
 
 
@@ -101,6 +98,7 @@ CARD = ModelCard(
     size="320x512",
     precision="float16 (autocast)",
     parameters=1438.85,
+    fast=True,
     notes=(
         "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "Other checkpoints: --set variant=256 (256x256) or --set variant=1024 (576x1024).",

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
+from baselines.adapter import Noise, precision_of, settings_record
 from baselines.checkpoints import State, read_state
+from baselines.fast import speed_up
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
@@ -147,7 +148,6 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
     vision = load_vision(source, CLIP, sizes)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
     join_projections(unet)
-    if settings.compiled:
-        channels_last(unet)
-        compile_blocks(unet, BLOCKS)
+    if options.fast:
+        speed_up(unet, BLOCKS, options.compile_cache)
     return I2VGenXL(settings, unet, vae, vision, read_text, options.batch, source.record())

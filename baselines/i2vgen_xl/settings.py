@@ -67,8 +67,6 @@ class Settings:
     """The official code leaves the last frame out of the file where more than 40 % of its values lie in 117..137."""
     decode_at_once: int = 2
     """Frames per call of the decoder; decoder_bs."""
-    compiled: bool = False
-    """Compile the network's blocks on first use (GPU); same mathematics, other rounding."""
 
     def __post_init__(self) -> None:
         if self.height % 8 or self.width % 8:
@@ -91,6 +89,7 @@ CARD = ModelCard(
     size="704x1280",
     precision="float16",
     parameters=1420.5,
+    fast=True,
     notes=(
         "The image branch counts twice in the official network. Whether the Hub's diffusers weights already contain "
         "the factor could not be checked; settings behaviour=hub runs those weights as diffusers does, with the "

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from baselines.adapter import channels_last, compile_blocks, matrix_products_in_tf32, precision_of
-from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
-from baselines.lvdm.blocks import ResBlock
+from baselines.adapter import precision_of
+from baselines.fast import speed_up
 from baselines.lvdm.pictures import for_clip, load_picture, to_frames
 from baselines.lvdm.recipe import Recipe, tiny
 from baselines.lvdm.sampler import Steps, denoise, sampling_steps, training_alphas
+from baselines.lvdm.unet import REPEATED
 from baselines.lvdm.weights import Parts, load_parts
 from baselines.nn.stable_vae import decode, encode_sample
 from baselines.sampling.analytic_init import analytic_init
@@ -20,9 +20,6 @@ from baselines.sampling.schedules import timesteps
 from baselines.settings import SettingsError
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
-
-REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer)
-"""Blocks of the network that are worth compiling each by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +44,6 @@ class LVDM:
         assert isinstance(weight, Tensor)
         self.device, self.dtype = weight.device, weight.dtype
         self._steps = _steps(recipe)
-        if recipe.compiled:
-            channels_last(parts.unet)
-            compile_blocks(parts.unet, REPEATED)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(F, H, W, 3) uint8; the same for the same pair and seed on the same machine."""
@@ -64,14 +58,13 @@ class LVDM:
         )
         conditions = self.conditions([pair.prompt for pair in pairs], pictures, seeds)
         generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
-        with matrix_products_in_tf32(recipe.tf32):
-            latents = denoise(
-                recipe.network.diffusion,
-                self._steps,
-                self._initial(generators),
-                lambda x, step: self.predict(x, step, conditions),
-                lambda: self._normal(generators),
-            )
+        latents = denoise(
+            recipe.network.diffusion,
+            self._steps,
+            self._initial(generators),
+            lambda x, step: self.predict(x, step, conditions),
+            lambda: self._normal(generators),
+        )
         return [self._decoded(latent) for latent in latents]
 
     def conditions(self, prompts: Sequence[str], pictures: Tensor, seeds: Sequence[int]) -> Conditions:
@@ -183,4 +176,7 @@ def build_lvdm(recipe: Recipe, options: ModelOptions) -> LVDM:
     if options.weights == "random-tiny":
         recipe = tiny(recipe)
     dtype = precision_of(options, recipe.precision)
-    return LVDM(recipe, load_parts(recipe, options.weights, dtype, options.device), options.batch)
+    parts = load_parts(recipe, options.weights, dtype, options.device)
+    if options.fast:
+        speed_up(parts.unet, REPEATED, options.compile_cache)
+    return LVDM(recipe, parts, options.batch)

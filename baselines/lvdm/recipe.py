@@ -55,10 +55,6 @@ class Recipe:
     """Statistics for Analytic-Init; None starts from plain noise."""
     initial_step: int = 1000
     """Training step (counted from 1) whose noise level Analytic-Init meets."""
-    compiled: bool = False
-    """Compile the repeated blocks of the network on first use; same mathematics, other rounding."""
-    tf32: bool = False
-    """Let a GPU round the factors of float32 matrix products to TF32, as torch lets it for convolutions anyway."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:

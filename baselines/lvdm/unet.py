@@ -11,6 +11,9 @@ from baselines.lvdm.blocks import Down, ResBlock, Stage, Up
 from baselines.lvdm.settings import UNetSettings
 from baselines.nn.embedding import sinusoid
 
+REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer)
+"""What the network is made of, over and over: worth compiling."""
+
 
 class UNet(nn.Module):
     """Predicts noise or v of a video latent from text, image tokens, step and frame rate."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, compile_blocks, last, precision_of, read_picture, settings_record
+from baselines.adapter import Noise, channels_last, last, precision_of, read_picture, settings_record
 from baselines.checkpoints import State, read_state
 from baselines.diffusers_layout import autoencoder_state, pickled
+from baselines.fast import speed_up
 from baselines.lavie.attention import Transformer
 from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig
@@ -67,8 +68,8 @@ class Seine:
         )
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)
-        if settings.compiled:
-            compile_blocks(self.unet, [ResNet, Transformer])
+        if options.fast:
+            speed_up(self.unet, [ResNet, Transformer], options.compile_cache)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3) at the default settings."""

@@ -39,8 +39,6 @@ class Settings:
     """Of the written video; fixed in the script."""
     decode_at_once: int = 16
     """Frames that the autoencoder decodes together; the script decodes all. Fewer need less memory."""
-    compiled: bool = False
-    """Ours: compile the network's blocks (CUDA)."""
 
     def __post_init__(self) -> None:
         if self.height % 8 or self.width % 8 or min(self.height, self.width) < 8:
@@ -62,6 +60,7 @@ CARD = ModelCard(
     size="240x560",
     precision="float16",
     parameters=909.1,
+    fast=True,
     notes=(
         "The picture is stretched to 240x560 whatever its shape, as the published command does; "
         "--set height=320 --set width=512 is the other size its configuration names.",

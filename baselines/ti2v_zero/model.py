@@ -9,7 +9,8 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, compile_blocks, precision_of, settings_record
+from baselines.adapter import Noise, precision_of, settings_record
+from baselines.fast import speed_up
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import ReadText, as_frames, both
 from baselines.modelscope.blocks import BLOCKS, join_projections
@@ -104,7 +105,6 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
     vae = load_vae(source, VAE, sizes, torch.float32)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
     join_projections(unet)
-    if settings.compiled:
-        channels_last(unet)
-        compile_blocks(unet, BLOCKS)
+    if options.fast:
+        speed_up(unet, BLOCKS, options.compile_cache)
     return TI2VZero(settings, unet, vae, read_text, options.batch, source.record())

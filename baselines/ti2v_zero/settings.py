@@ -34,8 +34,6 @@ class Settings:
     """Start each new frame from the noised last one; USE_DDPM_INVERSION."""
     fps: int = 8
     """Of the written video."""
-    compiled: bool = False
-    """Compile the network's blocks on first use (GPU); same mathematics, other rounding."""
 
     def __post_init__(self) -> None:
         if self.size % 64:
@@ -55,6 +53,7 @@ CARD = ModelCard(
     size="256x256",
     precision="float16",
     parameters=1411.2,
+    fast=True,
     notes=(
         "Settings of demo_img2vid.py: 10 steps, 4 resamples; gen_video_ucf.py has 50 and 2. One video is 750 guided "
         "network calls of 16 frames.",

@@ -33,10 +33,6 @@ class Settings:
     """Pixels; --width."""
     frames: int = 16
     """temporal_length of the configuration, since --frames is -1."""
-    compiled: bool = False
-    """Ours: compile the repeated blocks (CUDA)."""
-    tf32: bool = False
-    """Ours: float32 matrix products in TF32, as torch's convolutions are by default."""
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -59,8 +55,6 @@ def recipe(settings: Settings) -> Recipe:
         embedded_fps=settings.embedded_fps,
         fps=settings.fps,
         precision="float32",
-        compiled=settings.compiled,
-        tf32=settings.tf32,
     )
 
 
@@ -75,9 +69,10 @@ CARD = ModelCard(
     size="320x512",
     precision="float32",
     parameters=1438.84,
+    fast=True,
     notes=(
         "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
-        "The official code runs in float32; --set tf32=true and --precision float16 are faster, not the same.",
+        "The official code runs in float32; --fast and --precision float16 are faster, not the same.",
         "The picture is stretched to 320x512 and seen only through CLIP tokens, as published.",
         "The official scripts seed once and draw all videos from one stream; here every video has its own seed.",
     ),

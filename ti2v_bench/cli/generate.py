@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ti2v_bench.records import Pair
     from ti2v_bench.runner import Executor, Request
 
+_MOST_AT_ONCE = 16
+"""Pairs per call that `--batch auto` takes at most; beyond a few, a batch gains little."""
+
 
 @click.command()
 @click.option("--bench", "bench", type=click.Path(path_type=Path), required=True, help="Folder of the bench.")
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, default=(0,), help="Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pairs of the bench.  [default: all]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, help="Pairs per call, for models that can.")
+@click.option("--batch", default="1", metavar="N|auto", help="Pairs per call, for models that can; auto: what fits.")
+@click.option("--fast/--exact", default=False, help="fast: compiled, same mathematics, other rounding.")
+@click.option(
+    "--compile-cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keeps what --fast compiled.  [default: the user's cache folder]",
+)
 @click.option("--weights", help="File, folder, random-tiny or random-full.  [default: the published ones]")
 @click.option("--precision", type=click.Choice(["float32", "float16", "bfloat16"]), help="[default: the official one]")
 @click.option(
@@ -51,7 +60,9 @@ def generate(
     seeds: tuple[int, ...],
     limit: int | None,
     device: str,
-    batch: int,
+    batch: str,
+    fast: bool,
+    compile_cache: Path | None,
     weights: str | None,
     precision: str | None,
     settings: tuple[str, ...],
@@ -68,6 +79,7 @@ def generate(
     """
     from ti2v_bench.bench import load_bench
     from ti2v_bench.model import ModelOptions
+    from ti2v_bench.registry import require_fast
     from ti2v_bench.runner import Request
     from ti2v_bench.runner import generate as run
     from ti2v_bench.runner.devices import find_devices
@@ -76,14 +88,18 @@ def generate(
     if name and len(models) > 1:
         raise click.UsageError(f"--as names one model, but {len(models)} are given.")
     changes = dict(_change(text) for text in settings)
+    pairs_per_call, grow = _batch(batch)
+    cache = compile_cache and compile_cache.absolute()
     if weights and Path(weights).exists():
         weights = str(Path(weights).resolve())  # workers may have another working folder
     requests = []
     for model in models:
         folder = name or _folder(model)
         devices = (device,) if executor == "ray" else find_devices(device, model)
-        options = ModelOptions(devices[0], weights, precision, loaded.root, batch, changes)
-        requests.append(Request(model, options, folder, devices))
+        if fast:
+            require_fast(model)
+        options = ModelOptions(devices[0], weights, precision, loaded.root, pairs_per_call, changes, fast, cache)
+        requests.append(Request(model, options, folder, devices, grow))
     if plan is not None:
         _print_plan(plan, price, loaded.pairs[:limit], requests, out, seeds, _shard(shard))
         return
@@ -158,6 +174,15 @@ def _change(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise click.UsageError(f"--set {text!r} is not NAME=VALUE.")
     return name.strip(), value.strip()
+
+
+def _batch(text: str) -> tuple[int, bool]:
+    """Most pairs per call, and whether to find out how many fit."""
+    if text == "auto":
+        return _MOST_AT_ONCE, True
+    if not text.isdecimal() or int(text) < 1:
+        raise click.UsageError(f"--batch {text!r} is neither a number from 1 on nor auto.")
+    return int(text), False
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 Measured tables are the files `results/speed/*.json` that have `device`, `matmul_tflops` (half-precision matrix rate of
 that device in the same run) and rows with `model`, `precision`, `batch`, `seconds_per_video`, `gpu_memory_gib`,
-`video_bytes`, `settings`; `tests/benchmarks/generation_speed.py` writes them. On another device, seconds are scaled by
-the ratio of matrix rates: an estimate, and said to be one.
+`video_bytes`, `settings`, `fast`; `tests/benchmarks/bench_generation.py` writes them. On another device, seconds are
+scaled by the ratio of matrix rates: an estimate, and said to be one.
 """
 
 import json
@@ -40,6 +40,8 @@ class Speed:
     video_bytes: int | None
     settings: Mapping[str, str]
     """Changes to the model's own settings, as `--set` gives them."""
+    fast: bool = False
+    """Whether the model was in its fast form."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,15 @@ def _speed(head: tuple[str, float, str], row: dict[str, Any]) -> Speed:
         row.get("gpu_memory_gib"),
         row.get("video_bytes"),
         row.get("settings", {}),
+        bool(row.get("fast", False)),
     )
 
 
 def estimate(model: str, missing: int, options: ModelOptions, target: Target | None, speeds: Sequence[Speed]) -> Cost:
     """What `missing` videos of a model will take on `target`; None means the measured device itself.
 
-    Only rows with the asked settings and precision count. Of these the one on the target's own device comes first, then
-    the largest batch up to the one asked for.
+    Only rows with the asked settings, precision and form (exact or fast) count. Of these the one on the target's own
+    device comes first, then the largest batch up to the one asked for.
     """
     weights = [weight.bytes for weight in load_card(model).weights] if model in MODELS else [None]
     known = sum(size for size in weights if size) if all(weights) else None
@@ -133,6 +136,7 @@ def _fits(speed: Speed, options: ModelOptions) -> bool:
     return (
         speed.batch <= options.batch
         and dict(speed.settings) == dict(options.settings)
+        and speed.fast == options.fast
         and options.precision in (None, speed.precision)
     )
 

@@ -29,6 +29,8 @@ class Request:
     """Folder its videos go to and name they are known by; empty: `model` itself."""
     devices: tuple[str, ...] = ()
     """One worker each; empty: one worker on `options.device`."""
+    grow: bool = False
+    """Begin with one pair per call, then take as many as fit in memory, up to `options.batch`."""
 
     @property
     def folder(self) -> str:

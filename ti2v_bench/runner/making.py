@@ -15,6 +15,7 @@ from ti2v_bench.provenance import Making, generated, identity, said_by
 from ti2v_bench.records import Job
 from ti2v_bench.registry import load_model
 from ti2v_bench.runner.jobs import Outcome, RunError, video_name
+from ti2v_bench.runner.memory import fitting_batch, measured, watch_peak
 from ti2v_bench.store import Claim, Store, open_store
 from ti2v_bench.video import VideoError, encode_video
 
@@ -35,6 +36,8 @@ class Recipe:
     """Folder or URL of the store."""
     devices: tuple[str, ...]
     """One worker each."""
+    grow: bool = False
+    """Begin with one pair per call, then take as many as fit in memory."""
 
 
 class Maker:
@@ -52,11 +55,15 @@ class Maker:
         self.model: Model = load_model(recipe.model, recipe.options)
         if not getattr(self.model, "fps", None):
             raise RunError(f"Model {recipe.name!r} has no `fps`. Give the class an attribute fps, e.g. fps = 8.")
-        self.batch = max(1, self.model.batch) if isinstance(self.model, BatchModel) else 1
+        self._fast = recipe.options.fast
+        self._most = max(1, self.model.batch) if isinstance(self.model, BatchModel) else 1
+        self._grow = recipe.grow
+        self.batch = 1 if recipe.grow else self._most
         """Pairs per call; shrinks when memory runs out."""
+        watch_peak()
         self._writers = ThreadPoolExecutor(_WRITERS) if overlap else None
         self._writing: list[Future[Outcome]] = []
-        _refuse_mixture(self.model, recipe.name, self.store)
+        _refuse_mixture(self.model, recipe, self.store)
 
     def make(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Make and publish the videos of `jobs`; returns outcomes, one per job unless they overlap.
@@ -115,6 +122,8 @@ class Maker:
                 _free_memory()
             return self._make_part(jobs[:half], claims) + self._make_part(jobs[half:], claims)
         seconds = (time.perf_counter() - started) / len(jobs)
+        if self._grow:
+            self._grow, self.batch = False, fitting_batch(measured(), self._most)
         said = said_by(self.model)
         parts = [
             _Made(job, claims[job], made, seconds, len(jobs), said) for job, made in zip(jobs, pictures, strict=True)
@@ -126,13 +135,15 @@ class Maker:
         return before
 
     def _pictures(self, jobs: list[Job]) -> list[object]:
-        if len(jobs) == 1:
+        # What is compiled is compiled for one batch size: a smaller portion is filled up, which costs less.
+        asked = jobs + jobs[-1:] * (self.batch - len(jobs)) if self._fast else jobs
+        if len(asked) == 1:
             return [self.model.generate(jobs[0].pair, jobs[0].seed)]
         assert isinstance(self.model, BatchModel)
-        made = list(self.model.generate_batch([job.pair for job in jobs], [job.seed for job in jobs]))
-        if len(made) != len(jobs):
-            raise VideoError(f"Model {jobs[0].model!r} returned {len(made)} videos for {len(jobs)} pairs.")
-        return list(made)
+        made = list(self.model.generate_batch([job.pair for job in asked], [job.seed for job in asked]))
+        if len(made) != len(asked):
+            raise VideoError(f"Model {jobs[0].model!r} returned {len(made)} videos for {len(asked)} pairs.")
+        return list(made[: len(jobs)])
 
     def _publish(self, made: "_Made") -> Outcome:
         """Encode and write one video; gives its claim back."""
@@ -142,7 +153,8 @@ class Maker:
             started = time.perf_counter()
             video = encode_video(frames, self.model.fps)
             stages = {"generate": made.seconds, "encode": time.perf_counter() - started}
-            sidecar = generated(job, frames, self.model.fps, video, made.said, Making(stages, made.batch))
+            making = Making(stages, made.batch, self._fast)
+            sidecar = generated(job, frames, self.model.fps, video, made.said, making)
             self.store.publish(video_name(job), video, sidecar)
         except StorageError:
             raise
@@ -218,7 +230,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _refuse_mixture(model: Model, name: str, store: Store) -> None:
+def _refuse_mixture(model: Model, recipe: Recipe, store: Store) -> None:
     """One folder, one setting: a video that is there already must have been made as the next ones will be.
 
     Raises:
@@ -228,7 +240,7 @@ def _refuse_mixture(model: Model, name: str, store: Store) -> None:
         return
     import json
 
-    now = identity(model.provenance())
+    name, now = recipe.name, identity({**model.provenance(), "fast": recipe.options.fast})
     for video in sorted(store.finished(name))[:3]:
         content = store.read(f"{name}/{video.removesuffix('.mp4')}.json")
         record = json.loads(content) if content else {}

@@ -57,9 +57,8 @@ def generate(
         jobs = plan_jobs(name, pairs, seeds)[shard[0] :: shard[1]]
         store.tidy(name)
         missing = find_missing(store, name, jobs)
-        recipe = Recipe(
-            name, request.model, request.options, _plain_url(out), request.devices or (request.options.device,)
-        )
+        devices = request.devices or (request.options.device,)
+        recipe = Recipe(name, request.model, request.options, _plain_url(out), devices, request.grow)
         try:
             outcomes, fault = _work_off(recipe, missing, executor or _fitting(recipe), len(jobs), show)
         finally:

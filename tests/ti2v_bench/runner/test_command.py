@@ -68,6 +68,8 @@ def test_settings_reach_the_model_and_as_names_the_folder(bench: Bench, toys: Pa
         (["--model", "static", "--limit", "0"], "0 is not in the range"),
         (["--model", "static", "--seed", "-1"], "-1 is not in the range"),
         (["--model", "static", "--precision", "half"], "'half' is not one of"),
+        (["--model", "static", "--batch", "all"], "--batch 'all' is neither a number from 1 on nor auto"),
+        (["--model", "static", "--fast"], "Model 'static' has no fast form. Leave out --fast"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_do(bench: Bench, tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from ti2v_bench.files import StorageError
 from ti2v_bench.model import ModelOptions
 from ti2v_bench.runner import Request, RunReport, generate
 from ti2v_bench.runner.jobs import JobQueue, Outcome, RunError, plan_jobs
-from ti2v_bench.runner.making import as_frames
+from ti2v_bench.runner.making import Maker, Recipe, as_frames
+from ti2v_bench.runner.memory import Memory, fitting_batch
 from ti2v_bench.video import VideoError, read_video
 
 TOYS = "tests.ti2v_bench.runner.toys"
@@ -179,6 +181,47 @@ def test_one_folder_never_mixes_two_settings(bench: Bench, toys: Path, tmp_path:
     assert "steps=50, not steps=25. Give another --out, or another name with --as." in str(report.failures[0])
     assert run(bench, tmp_path, Request(f"{TOYS}:Told", ModelOptions(settings={"steps": "25"}), "told25")).made == 6
     assert run(bench, tmp_path, toy("Told", steps="50")).made == 4
+
+
+def test_one_folder_never_mixes_exact_and_fast(
+    bench: Bench, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(bench.pairs[:2], [toy("Told", steps="50")], tmp_path, show=False)
+    record = json.loads(next((tmp_path / "told").glob("*.json")).read_text())
+    assert record["fast"] is False
+    monkeypatch.setattr("ti2v_bench.runner.making.load_model", lambda *_: toy_models.Told("50"))
+    with pytest.raises(RunError, match="made with fast False, not True"):
+        Maker(Recipe("told", "told", ModelOptions(fast=True), str(tmp_path), ("cpu",)))
+
+
+def test_the_fast_form_always_gets_full_batches(
+    bench: Bench, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compiled is compiled for one batch size."""
+    monkeypatch.setattr("ti2v_bench.runner.making.load_model", lambda *_: toy_models.Batched("4", "8"))
+    maker = Maker(Recipe("batched", "batched", ModelOptions(fast=True), str(tmp_path), ("cpu",)))
+    outcomes = [
+        outcome for part in (bench.pairs[:4], bench.pairs[4:]) for outcome in maker.make(plan_jobs("b", part, [0]))
+    ]
+    assert [outcome.job.pair for outcome in outcomes] == list(bench.pairs)
+    assert (toys / "batches").read_text() == "4\n4\n"
+    assert len(list((tmp_path / "b").glob("*.mp4"))) == 6
+
+
+def test_a_batch_grows_to_what_fits_and_no_further(bench: Bench, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(usable=100, held=20, peak=34)  # (90 - 20) / 14: five
+    monkeypatch.setattr("ti2v_bench.runner.making.measured", lambda: memory)
+    request = replace(toy("Batched", batch="16", room="8"), grow=True)
+    assert generate(bench.pairs, [request], toys / "out", show=False).made == 6
+    sizes = [json.loads(path.read_text())["batch"] for path in (toys / "out" / "batched").glob("*.json")]
+    assert sorted(sizes) == [1, 5, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("memory", "batch"), [(None, 1), (Memory(100, 20, 20), 1), (Memory(100, 50, 95), 1), (Memory(10**6, 20, 34), 16)]
+)
+def test_a_batch_is_at_least_one_and_at_most_what_was_asked(memory: Memory | None, batch: int) -> None:
+    assert fitting_batch(memory, 16) == batch
 
 
 def test_shards_share_the_work_without_overlap(bench: Bench, toys: Path, tmp_path: Path) -> None:

@@ -77,15 +77,17 @@ def test_what_was_not_measured_is_not_guessed(folder: Path) -> None:
     assert "not measured and not counted: 1 of 1 models" in rows[-1][-1]
 
 
-def test_only_rows_with_the_asked_settings_and_precision_count(folder: Path) -> None:
+def test_only_rows_with_the_asked_settings_precision_and_form_count(folder: Path) -> None:
     table = json.loads((folder / "generation.json").read_text())
-    table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 9.0, "settings": {"compiled": "true"}})
+    table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 9.0, "settings": {"steps": "25"}})
+    table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 4.5, "fast": True})
     table["rows"].append({**ROW, "batch": 1, "seconds_per_video": 0.01, "weights": "random-tiny"})
     (folder / "generation.json").write_text(json.dumps(table))
     speeds = costs.read_speeds(folder)
     assert costs.estimate("a.b:Slow", 200, ModelOptions(), None, speeds).gpu_hours == 2.0
-    fast = ModelOptions(settings={"compiled": "true"})
-    assert costs.estimate("a.b:Slow", 200, fast, None, speeds).gpu_hours == 0.5
+    fewer = ModelOptions(settings={"steps": "25"})
+    assert costs.estimate("a.b:Slow", 200, fewer, None, speeds).gpu_hours == 0.5
+    assert costs.estimate("a.b:Slow", 200, ModelOptions(fast=True), None, speeds).gpu_hours == 0.25
     assert costs.estimate("a.b:Slow", 200, ModelOptions(precision="float32"), None, speeds).gpu_hours is None
 
 

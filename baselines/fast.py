@@ -1,0 +1,72 @@
+"""The fast form of a denoising network: repeated blocks compiled, kernels channels-last, float32 products in TF32.
+
+Chosen by what was measured (results/speed): compiling the blocks pays on every network tried; replaying whole steps
+as CUDA graphs did not, and is left out.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from baselines.adapter import channels_last
+
+_Result = TypeVar("_Result")
+
+_SHAPES = 128
+"""How many sizes one kind of block may be compiled for; a network has it at every level, once per batch size."""
+
+
+def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path | None = None) -> None:
+    """Turn a network with its weights into its fast form: same mathematics, other rounding.
+
+    Blocks are compiled on their first use, rather than the network as a whole: equal blocks share one compilation,
+    which takes a fraction of the time. What was compiled is kept on disk, so that a later process only reads it.
+
+    Args:
+        network: what the sampler calls; in float32 its matrix products on a GPU round their factors to TF32.
+        kinds: classes of its repeated blocks.
+        cache: folder of what was compiled; None: `TORCHINDUCTOR_CACHE_DIR`, else `default_cache()`.
+    """
+    import torch._dynamo.config as dynamo  # its import is slow, and few ask for it
+
+    if cache is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache()))
+    dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
+    channels_last(network)
+    for module in network.modules():
+        if isinstance(module, tuple(kinds)):
+            module.compile(dynamic=False)
+    network.forward = _in_tf32(network.forward)
+
+
+def default_cache() -> Path:
+    """`ti2v-bench/compiled` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "ti2v-bench" / "compiled"
+
+
+def _in_tf32(forward: Callable[..., _Result]) -> Callable[..., _Result]:
+    @wraps(forward)
+    def rounded(*args: object, **kwargs: object) -> _Result:
+        with matrix_products_in_tf32():
+            return forward(*args, **kwargs)
+
+    return rounded
+
+
+@contextmanager
+def matrix_products_in_tf32() -> Iterator[None]:
+    """Let float32 matrix products of CUDA round their factors to TF32 inside the block."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
