@@ -77,20 +77,20 @@ def reachable(thing: object, depth: int) -> Iterator[nn.Module]:
             yield from reachable(part, depth - 1)
 
 
-def captured(model: Any, device: str, steps: int, official: int) -> Calls:
+def captured(model: Any, device: str, steps: int, official: int, batch: int = 1) -> Calls:
     """Make a short video twice, the second time by the clock, and keep the first calls of the busiest network.
 
     Args:
-        model: anything with `generate(pair, seed)`.
+        model: anything with `generate(pair, seed)`; with `generate_batch` for a batch.
         device: where it runs.
         steps: sampling steps it was built with.
         official: the published number, to which `Calls.per_video` is scaled.
+        batch: videos per call; `per_video` and `rest_seconds` are shares of one.
     """
-    pair = noise_pair(Path(tempfile.mkdtemp()))
-    model.generate(pair, 0)  # kernels are chosen
+    make(model, batch)  # kernels are chosen
     watches = [Watch(network, device) for network in networks(model)]
     started = time.perf_counter()
-    model.generate(pair, 0)
+    make(model, batch)
     whole = time.perf_counter() - started
     for watch in watches:
         watch.stop()
@@ -102,7 +102,18 @@ def captured(model: Any, device: str, steps: int, official: int) -> Calls:
     with FlopCounterMode(display=False) as counter:
         outputs = [watch.network(*args, **kwargs) for args, kwargs in inputs]
     tflop = counter.get_total_flops() / 1e12
-    return Calls(busiest, inputs, outputs, tflop, each / count * official, whole - sum(watch.seconds))
+    rest = (whole - sum(watch.seconds)) / batch
+    return Calls(busiest, inputs, outputs, tflop, each / count * official / batch, rest)
+
+
+def make(model: Any, batch: int = 1) -> None:
+    """One call of the model, on a noise picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        pair = noise_pair(Path(folder))
+        if batch == 1:
+            model.generate(pair, 0)
+        else:
+            model.generate_batch([pair] * batch, list(range(batch)))
 
 
 def noise_pair(folder: Path) -> Pair:
@@ -148,22 +159,6 @@ def deviation(outputs: Sequence[Any], exact: Sequence[Any]) -> dict[str, float]:
         "rel_l2": math.sqrt(wrong / power) if power else math.nan,
         "rms": math.sqrt(power / count),
     }
-
-
-def graphed(step: Callable[[], list[Any]]) -> tuple[Callable[[], object], list[Any]]:
-    """The step recorded once and replayed as one launch, and the tensors that each replay fills."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = step()
-    graph.replay()
-    torch.cuda.synchronize()
-    return graph.replay, outputs
 
 
 def memory(device: str) -> float | None:
