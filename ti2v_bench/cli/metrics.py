@@ -53,7 +53,9 @@ def list_metrics() -> None:
 @click.option("--align-prefix", default="", help="Put before each prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, help="Pictures per call of a network.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=2, help="Threads that decode and measure, one core each."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Threads that decode and measure.  [default: one per core]",
 )
 @click.option("--static/--no-static", "still", default=True, help="Measure the still image of each pair beside.")
 def run(
@@ -66,6 +68,7 @@ def run(
     align_network: str,
     align_prefix: str,
     still: bool,
+    workers: int | None,
     **rest: Any,
 ) -> None:
     """Measure every video below VIDEOS; what was measured before is not measured again.
@@ -77,6 +80,7 @@ def run(
     from ti2v_bench.metrics.alignment import AlignmentSettings
     from ti2v_bench.metrics.build import Wishes, build_tools
     from ti2v_bench.metrics.table import check_suffix
+    from ti2v_bench.metrics.threads import usable_cores
     from ti2v_bench.metrics.videos import find_videos, with_stills
 
     check_suffix(out)
@@ -86,6 +90,7 @@ def run(
         weights=_pairs(weights, "--weights"),
         plugins=_pairs(plugin, "--plugin"),
         alignment=AlignmentSettings(network=align_network, prefix=align_prefix),
+        workers=workers or usable_cores(),
         **rest,
     )
     for path in strange:
@@ -136,7 +141,7 @@ def _measure(videos: Sequence[Any], tools: Any, wishes: Any, out: Path) -> list[
             bar.update()
 
         measured = evaluate(videos, tools, cache, done, lambda _, error: failures.append(str(error)))
-    for failure in failures:
+    for failure in dict.fromkeys(failures):  # a video and its still fail alike
         click.echo(failure, err=True)
     if not measured:
         raise MetricError("No video could be decoded; nothing was written.")

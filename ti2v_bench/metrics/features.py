@@ -83,22 +83,22 @@ def make_features(
         network = networks[feature.network]
         if feature.prepare is None:
             texts = [prefix + clip.prompt for clip in clips]
-            found = list(torch.split(cast("ClipNetwork", network).embed_texts(texts), 1))
+            found = list(torch.split(cast("ClipNetwork", network).embed_texts(texts).cpu(), 1))
         else:
             early = [clip.prepared.pop(name, None) for clip in clips]
             inputs = [feature.prepare(c, device) if x is None else x for c, x in zip(clips, early, strict=True)]
             found = _embedded(inputs, network, batch)
         for clip, vectors in zip(clips, found, strict=True):
-            clip.features = {**clip.features, name: vectors.cpu()}
+            clip.features = {**clip.features, name: vectors}
 
 
 def _embedded(inputs: Sequence[Tensor], network: Embedder, batch: int) -> list[Tensor]:
-    """One (F, D) per input (F, 3, H, W); inputs of one size go through the network together."""
+    """One (F, D) on the CPU per input (F, 3, H, W); inputs of one size go through the network, and back, together."""
     found: list[Tensor | None] = [None] * len(inputs)
     for size in {tuple(x.shape[1:]) for x in inputs}:
         which = [at for at, x in enumerate(inputs) if tuple(x.shape[1:]) == size]
         together = torch.cat([inputs[at] for at in which])
-        vectors = torch.cat([network.embed(part) for part in torch.split(together, batch)])
+        vectors = torch.cat([network.embed(part) for part in torch.split(together, batch)]).cpu()
         for at, part in zip(which, torch.split(vectors, [len(inputs[at]) for at in which]), strict=True):
             found[at] = part
     return cast("list[Tensor]", found)
