@@ -1,6 +1,6 @@
 """How generation grows with the number of GPUs of one host: `ti2v-bench generate` itself, on 1, 2, 4 … devices.
 
-    python tests/benchmarks/generation_scaling.py --devices 1,2,4 --model dynamicrafter --out results/speed
+    python tests/benchmarks/generation_scaling.py --devices 1,2,4 --model dynamicrafter --fast --out results/speed
     python tests/benchmarks/generation_scaling.py --kind cpu --devices 1,2 --weights random-tiny --videos 3 --out OUT
 
 Every run makes `--videos` videos per device, with random weights of full size. Told apart: the whole run from start to
@@ -16,6 +16,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--model", default="dynamicrafter")
     parser.add_argument("--weights", default="random-full")
     parser.add_argument("--videos", type=int, default=6, help="per device; the first of each is not counted")
+    parser.add_argument("--fast", action="store_true", help="the model's fast form")
+    parser.add_argument("--batch", default="1", help="pairs per call, or auto")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     if options.videos < 2:
@@ -44,6 +47,7 @@ def main() -> None:
         "what": "ti2v-bench generate on several devices of one host, random weights",
         "machine": name_of(options.kind),
         "model": options.model,
+        "fast": options.fast,
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(["python", "tests/benchmarks/generation_scaling.py", *sys.argv[1:]]),
         "rows": rows,
@@ -63,18 +67,23 @@ def measure(options: argparse.Namespace, count: int) -> dict[str, Any]:
         devices = ",".join(["cpu"] * count if options.kind == "cpu" else [f"cuda:{index}" for index in range(count)])
         command = [sys.executable, "-m", "ti2v_bench", "generate", "--bench", str(folder / "bench")]
         command += ["--model", options.model, "--weights", options.weights, "--out", str(folder / "out")]
+        command += ["--fast"] * options.fast + ["--batch", options.batch]
         command += ["--device", devices, *(part for text in options.set for part in ("--set", text))]
         started = time.time()
         subprocess.run(command, cwd=ROOT, check=True)
         whole = time.time() - started
         finished = sorted(path.stat().st_mtime for path in (folder / "out").rglob("*.mp4"))
+        records = [json.loads(path.read_text()) for path in (folder / "out").rglob("*.json")]
     working = finished[-1] - finished[count - 1]
+    each = median(record["seconds"]["generate"] for record in records)
     return {
         "devices": count,
         "videos": len(finished),
         "whole_seconds": round(whole, 1),
         "working_seconds": round(working, 2),
         "videos_per_second": round((len(finished) - count) / working, 4),
+        "model_seconds_per_video": round(each, 3),
+        "outside_model": round(max(0.0, 1 - each * (len(finished) - count) / count / working), 3),
     }
 
 
@@ -97,13 +106,15 @@ def markdown(table: dict[str, Any]) -> str:
         f"`{table['command']}`",
         "",
         "Working: from the moment at which as many videos are finished as there are workers, to the last video.",
+        "Outside: share of the working part in which a worker's model did not compute (files, mp4, waiting).",
         "",
-        "| devices | videos | whole s | working s | videos / s | speed-up |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| devices | videos | whole s | working s | videos / s | speed-up | model s / video | outside |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {row['devices']} | {row['videos']} | {row['whole_seconds']} | {row['working_seconds']} | "
-        f"{row['videos_per_second']} | {row['speed_up']} |"
+        f"{row['videos_per_second']} | {row['speed_up']} | {row['model_seconds_per_video']} | "
+        f"{row['outside_model']:.1%} |"
         for row in table["rows"]
     ]
     return "\n".join(lines) + "\n"
