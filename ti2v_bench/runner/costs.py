@@ -137,8 +137,13 @@ def _fits(speed: Speed, options: ModelOptions) -> bool:
         speed.batch <= options.batch
         and dict(speed.settings) == dict(options.settings)
         and speed.fast == options.fast
-        and options.precision in (None, speed.precision)
+        and (options.precision or _official_precision(speed.model)) in ("", speed.precision)
     )
+
+
+def _official_precision(model: str) -> str:
+    """`float16` of a card's `float16 (autocast)`; empty where nothing is known."""
+    return load_card(model).precision.partition(" ")[0] if model in MODELS else ""
 
 
 def _scale(speed: Speed, target: Target | None) -> tuple[float, str]:

@@ -91,6 +91,16 @@ def test_only_rows_with_the_asked_settings_precision_and_form_count(folder: Path
     assert costs.estimate("a.b:Slow", 200, ModelOptions(precision="float32"), None, speeds).gpu_hours is None
 
 
+def test_another_precision_than_the_official_one_counts_only_where_it_is_asked_for() -> None:
+    rows = [
+        costs.Speed("videocrafter", "GPU", 700.0, "today", precision, 1, seconds, None, None, {})
+        for precision, seconds in (("float16", 9.0), ("float32", 18.0))
+    ]
+    assert costs.estimate("videocrafter", 200, ModelOptions(), None, rows).gpu_hours == 1.0
+    assert costs.estimate("videocrafter", 200, ModelOptions(precision="float16"), None, rows).gpu_hours == 0.5
+    assert costs.estimate("dynamicrafter", 200, ModelOptions(), None, rows).gpu_hours is None
+
+
 def test_the_sum_and_the_cost(folder: Path) -> None:
     slow = costs.estimate("a.b:Slow", 200, ModelOptions(batch=1), None, costs.read_speeds(folder))
     rows = costs.cost_table([slow, slow], 4, 2.5)
