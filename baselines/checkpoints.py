@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from baselines.memory import give_back
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import WeightFile
 
@@ -215,8 +216,8 @@ def build(
 ) -> _Module:
     """The module `factory` makes, in evaluation mode, holding `state` and nothing else.
 
-    Parameters are made without storage and the file's tensors put in their place one by one, so that the host never
-    holds the weights twice (with `dtype` on the CPU: the converted copy beside the mapped file).
+    Parameters are made without storage and the file's tensors put in their place one by one; what has been read from
+    a mapped file and converted is given back, so that the host never holds the weights twice.
 
     Args:
         factory: makes the network; called once.
@@ -240,7 +241,10 @@ def build(
 
 def _place(value: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     on_device = value.to(device)
-    return on_device.to(dtype) if dtype is not None and value.is_floating_point() else on_device
+    placed = on_device.to(dtype) if dtype is not None and value.is_floating_point() else on_device
+    if placed is not value and value.device.type == "cpu":
+        give_back(value)
+    return placed
 
 
 def _require_equal(needed: State, given: State, expected: WeightFile) -> None:

@@ -82,9 +82,11 @@ class LVDM:
         image = self.parts.resampler(self.parts.image(shown.to(self.dtype)).last_hidden_state)
         count = len(prompts)
         no_text, no_image = text[-1:].expand(count, -1, -1), image[-1:].expand(count, -1, -1)
-        branches = [torch.cat([text[:-1], image[:-1]], 1), torch.cat([no_text, no_image], 1)]
-        if self.recipe.image_guidance is not None:
-            branches.append(torch.cat([no_text, image[:-1]], 1))
+        branches = [torch.cat([text[:-1], image[:-1]], 1)]
+        if self.recipe.guidance != 1:  # Published: at weight 1 the network is called with both conditions and no more.
+            branches.append(torch.cat([no_text, no_image], 1))
+            if self.recipe.image_guidance is not None:
+                branches.append(torch.cat([no_text, image[:-1]], 1))
         context = torch.cat(branches)
         fps = torch.full((len(context),), self.recipe.embedded_fps, device=self.device)
         latent = self._picture_latent(pictures, seeds) if self.recipe.condition_concatenated else None
@@ -137,8 +139,11 @@ class LVDM:
 
 
 def combined(recipe: Recipe, branches: Sequence[Tensor]) -> Tensor:
-    """One prediction from those of the branches: both conditions, none and, for two weights, the image alone."""
-    both, none, *image = branches
+    """One prediction from those of the branches: both conditions, then none, then (for two weights) the image alone."""
+    both, *others = branches
+    if not others:
+        return both
+    none, *image = others
     if image and recipe.image_guidance is not None:
         out = guided_by_two(both, image[0], none, recipe.guidance, recipe.image_guidance)
     else:

@@ -82,12 +82,12 @@ def denoise_step(
     scale, scale_prev = steps.scales[index], steps.scales_prev[index]
     if settings.scaling == "input":
         clean = clean / scale
-        target = scale_prev * clean
     else:
         # In float32, as the official code divides two float32 tensors.
         clean = clean * (torch.tensor(scale_prev) / torch.tensor(scale)).item()
-        target = clean
-    return ddim_step(target, noise, steps.ddim.alphas_prev[index], steps.ddim.sigmas[index], fresh), clean
+        scale_prev = 1.0
+    x = ddim_step(clean, noise, steps.ddim.alphas_prev[index], steps.ddim.sigmas[index], fresh, scale_prev)
+    return x, clean
 
 
 def denoise(

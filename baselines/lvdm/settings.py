@@ -22,6 +22,8 @@ class UNetSettings:
     """Downsampling rates that have attention; the coarsest level (8) has none outside the middle."""
     num_head_channels: int = 64
     transformer_depth: int = 1
+    temporal_transformer_depth: int = 1
+    """Of the temporal transformers in the blocks; the one behind the first convolution has `transformer_depth`."""
     context_dim: int = 1024
     dropout: float = 0.0
     image_attention: bool = False

@@ -86,7 +86,7 @@ def _embedding_mlp(size: int, width: int) -> nn.Sequential:
 
 def _attention(channels: int, settings: UNetSettings) -> tuple[nn.Module, nn.Module]:
     heads = channels // settings.num_head_channels
-    temporal = TemporalTransformer(channels, channels, heads, settings.transformer_depth)
+    temporal = TemporalTransformer(channels, channels, heads, settings.temporal_transformer_depth)
     return SpatialTransformer(channels, settings), temporal
 
 

@@ -3,6 +3,7 @@
 Coefficients are Python floats that hold float32 values: computed once per schedule, and free of device transfers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,9 +41,12 @@ def ddim_schedule(alphas_cumprod: Tensor, timesteps: Sequence[int], eta: float) 
         eta: 0 is deterministic, 1 draws the posterior's whole variance at each step.
     """
     stored = alphas_cumprod.float()
-    alphas = stored[list(timesteps)].double()
+    chosen = stored[list(timesteps)]
+    alphas = chosen.double()
     alphas_prev = torch.cat([stored[:1].double(), alphas[:-1]])
-    sigmas = eta * ((1 - alphas_prev) / (1 - alphas) * (1 - alphas / alphas_prev)).sqrt()
+    # In float64 but for 1 - alpha, as the official samplers mix float32 tensors with float64 arrays.
+    variances = (1 - alphas_prev) / (1 - chosen).double() * (1 - alphas / alphas_prev)
+    sigmas = eta * variances.sqrt()
     return DDIMSchedule(tuple(timesteps), tuple(alphas.tolist()), tuple(alphas_prev.tolist()), tuple(sigmas.tolist()))
 
 
@@ -57,21 +61,23 @@ def noise_and_signal(prediction: Prediction, output: Tensor, x: Tensor, alpha: f
     Returns:
         (noise, clean latent).
     """
-    signal_scale, noise_scale = _root(alpha), _root(1 - _float32(alpha))
+    signal_scale, noise_scale = _root(alpha), math.sqrt((1 - _float32(alpha)).item())
     if prediction == "eps":
         return output, (x - noise_scale * output) / signal_scale
     return signal_scale * output + noise_scale * x, signal_scale * x - noise_scale * output
 
 
-def ddim_step(clean: Tensor, noise: Tensor, alpha_prev: float, sigma: float, fresh: Tensor) -> Tensor:
-    """The latent one step cleaner: sqrt(a') clean + sqrt(1 - a' - sigma^2) noise + sigma fresh.
+def ddim_step(
+    clean: Tensor, noise: Tensor, alpha_prev: float, sigma: float, fresh: Tensor, scale: float = 1.0
+) -> Tensor:
+    """The latent one step cleaner: sqrt(a') scale clean + sqrt(1 - a' - sigma^2) noise + sigma fresh.
 
     Where rounding takes 1 - a' - sigma^2 below zero (eta 1 from a step without signal) it counts as zero: the official
     samplers then return NaN, and for all other inputs the result is the same.
     """
     a, s = _float32(alpha_prev), _float32(sigma)
     direction = (1 - a - s**2).clamp_min(0).sqrt().item()
-    return _root(alpha_prev) * clean + direction * noise + s.item() * fresh
+    return _root(alpha_prev) * scale * clean + direction * noise + s.item() * fresh
 
 
 def _float32(value: float | Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from baselines.checkpoints import (
     weight_record,
     without_storage,
 )
+from baselines.memory import give_back
 from ti2v_bench.model import WeightFile
 
 FILE = WeightFile("owner/name", "folder/model.ckpt", revision="abc123")
@@ -205,15 +206,25 @@ def _reset_peak() -> None:
         pytest.skip("this machine does not let a process reset its peak memory")
 
 
-def test_loading_holds_at_most_1_3_times_the_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_loading_holds_at_most_1_3_times_the_checkpoint(tmp_path: Path, dtype: torch.dtype) -> None:
     def net() -> nn.Module:
         return nn.Sequential(*[nn.Linear(1024, 1024) for _ in range(32)])
 
     path = tmp_path / "model.ckpt"
     torch.save(net().state_dict(), path)
-    net()(torch.ones(1, 1024))  # the libraries' own buffers are not the loader's
+    net().to(dtype)(torch.ones(1, 1024, dtype=dtype))  # the libraries' own buffers are not the loader's
     _reset_peak()
     before = _peak()
-    loaded = build(net, read_state(path), expected=FILE, dtype=torch.float32)
-    loaded(torch.ones(1, 1024))  # touches every weight
+    loaded = build(net, read_state(path), expected=FILE, dtype=dtype)
+    loaded(torch.ones(1, 1024, dtype=dtype))  # touches every weight
     assert _peak() - before <= 1.3 * path.stat().st_size
+
+
+def test_a_tensor_whose_pages_were_given_back_keeps_its_values(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(100_000.0)}, tmp_path / "model.ckpt")
+    mapped, own = read_state(tmp_path / "model.ckpt")["a"], torch.arange(100_000.0)
+    for tensor in (mapped, mapped[3:7], mapped.view(100, 1000).T, own, torch.zeros(0)):
+        before = tensor.clone()
+        give_back(tensor)
+        assert torch.equal(tensor, before)

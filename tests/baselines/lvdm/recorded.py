@@ -17,6 +17,8 @@ _SAME = (
     "in_channels", "out_channels", "model_channels", "num_res_blocks", "num_head_channels", "transformer_depth",
     "context_dim",
 )  # fmt: skip
+_TEMPORAL_DEPTH = "temporal_transformer_depth"
+"""In VideoCrafter's code; DynamiCrafter's gives its temporal transformers the depth of the spatial ones."""
 _FIXED = {
     "use_linear": True, "temporal_conv": True, "temporal_attention": True, "temporal_selfatt_only": True,
     "use_relative_position": False, "use_causal_attention": False, "addition_attention": True,
@@ -31,6 +33,7 @@ def unet_settings(fixture: Parity) -> UNetSettings:
     per_frame = "image_cross_attention" in config  # DynamiCrafter's code
     return UNetSettings(
         **{name: config[name] for name in _SAME},
+        temporal_transformer_depth=config["transformer_depth"] if per_frame else config.get(_TEMPORAL_DEPTH, 1),
         channel_mult=tuple(config["channel_mult"]),
         attention_resolutions=tuple(config["attention_resolutions"]),
         image_attention=bool(config.get("image_cross_attention") or config.get("use_image_attention")),

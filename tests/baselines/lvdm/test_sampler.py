@@ -1,5 +1,6 @@
 """Schedules and sampling steps against recordings of the official samplers."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,7 @@ def _recipe(fixture: Parity) -> Recipe:
         recipe(Settings()),
         guidance=sampling["guidance_scale"],
         guidance_rescale=sampling["guidance_rescale"],
-        image_guidance=sampling.get("cfg_img"),
+        image_guidance=sampling["guidance_scale"] if sampling.get("cfg_img", 0) is None else sampling.get("cfg_img"),
     )
 
 
@@ -75,7 +76,7 @@ def test_training_schedule_is_the_official_one(fixture: Parity) -> None:
 @pytest.mark.parity(*SAMPLERS)
 @pytest.mark.parametrize("group", ["schedule_eta1", "schedule50_eta1"])
 def test_sampling_schedule_is_the_official_one(fixture: Parity, group: str) -> None:
-    expected = fixture.group(f"expected.{group}")
+    expected = _usable(fixture.group(f"expected.{group}"))
     steps = _steps(fixture, 50 if "50" in group else fixture.info["sampling"]["steps"], eta=1.0)
     found = {
         "timesteps": steps.ddim.timesteps,
@@ -91,6 +92,23 @@ def test_sampling_schedule_is_the_official_one(fixture: Parity, group: str) -> N
         assert (torch.tensor(found[name], dtype=torch.float64) - expected[name]).abs().max() <= 1e-7, name
 
 
+def _usable(schedule: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without an extra first entry of -1, which rounding gives some trailing schedules (50 steps from 920): no schedule
+    can be read there. What its neighbour says of the step before it goes too."""
+    extra = schedule["timesteps"] < 0
+    if not extra.any():
+        return schedule
+    assert extra.tolist() == [True] + [False] * (len(extra) - 1)
+    return {name: value[1:] for name, value in schedule.items() if name in ("timesteps", "alphas", "scale_arr")}
+
+
+def _furthest(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, where the official sampler has a number: for some counts of trailing steps (7, 20, 25 …)
+    and eta = 1 it takes the root of a negative rounding error and returns NaN from the first step on."""
+    known = ~expected.isnan()
+    return (found - expected)[known].abs().max().item() if known.any() else 0.0
+
+
 def _outputs(step: dict[str, Tensor]) -> list[Tensor]:
     names = ("out_cond", "out_uncond", "out_uncond_img")
     return [step[name] for name in names if name in step]
@@ -99,16 +117,15 @@ def _outputs(step: dict[str, Tensor]) -> list[Tensor]:
 @pytest.mark.parity(*SAMPLERS)
 def test_every_step_from_recorded_outputs_is_the_official_one(fixture: Parity) -> None:
     settings, inputs = _diffusion(fixture), fixture.group("inputs")
-    count = fixture.info["sampling"]["steps"]
-    steps = _steps(fixture, count, eta=1.0)
-    for number in range(count):
+    steps = _steps(fixture, fixture.info["sampling"]["steps"], eta=1.0)
+    for number in range(len(steps.ddim)):
         step = fixture.group(f"expected.eta1.step{number}")
         index = len(steps.ddim) - 1 - number
         assert step["t"].tolist() == [steps.ddim.timesteps[index]] * len(step["t"])
         output = combined(_recipe(fixture), _outputs(step))
         x, clean = denoise_step(settings, steps, index, step["x_in"], output, inputs[f"step_noise.{number}"])
-        assert (x - step["x_prev"]).abs().max() <= 1e-5, number
-        assert (clean - step["pred_x0"]).abs().max() <= 1e-5, number
+        assert _furthest(x, step["x_prev"]) <= 1e-5, number
+        assert _furthest(clean, step["pred_x0"]) <= 1e-5, number
 
 
 def _predict(fixture: Parity, x: Tensor, step: int) -> Tensor:
@@ -128,15 +145,14 @@ def _predict(fixture: Parity, x: Tensor, step: int) -> Tensor:
 @pytest.mark.parity(*SAMPLERS)
 def test_every_step_with_our_network_is_the_official_one(fixture: Parity) -> None:
     settings, inputs = _diffusion(fixture), fixture.group("inputs")
-    count = fixture.info["sampling"]["steps"]
-    steps = _steps(fixture, count, eta=1.0)
-    for number in range(count):
+    steps = _steps(fixture, fixture.info["sampling"]["steps"], eta=1.0)
+    for number in range(len(steps.ddim)):
         step = fixture.group(f"expected.eta1.step{number}")
         index = len(steps.ddim) - 1 - number
         output = _predict(fixture, step["x_in"], steps.ddim.timesteps[index])
         x, clean = denoise_step(settings, steps, index, step["x_in"], output, inputs[f"step_noise.{number}"])
-        assert (x - step["x_prev"]).abs().max() <= 5e-4, number
-        assert (clean - step["pred_x0"]).abs().max() <= 2e-3, number  # divided by sqrt(alpha): up to 15 times more
+        assert _furthest(x, step["x_prev"]) <= 5e-4, number
+        assert _furthest(clean, step["pred_x0"]) <= 2e-3, number  # divided by sqrt(alpha): up to 15 times more
 
 
 @pytest.mark.parity(*SAMPLERS)
@@ -145,13 +161,14 @@ def test_whole_trajectory_ends_where_the_official_one_does(fixture: Parity, eta:
     settings, inputs = _diffusion(fixture), fixture.group("inputs")
     expected = fixture.group(f"expected.eta{eta:.0f}")
     x = inputs["x_T"] if "x_T" in inputs else fixture.group("expected")["x_T_used"]
-    count = fixture.info["sampling"]["steps"]
-    noises = iter([inputs[f"step_noise.{number}"] for number in range(count)])
-    found = denoise(
-        settings, _steps(fixture, count, eta), x, lambda x, step: _predict(fixture, x, step), lambda: next(noises)
-    )
-    sensitivity = fixture.info["verification"]["final_change_for_1e_6_change_of_x_T"]
-    assert (found - expected["final"]).abs().max() <= 100 * sensitivity
+    steps = _steps(fixture, fixture.info["sampling"]["steps"], eta)
+    noises = iter([inputs[f"step_noise.{number}"] for number in range(len(steps.ddim))])
+    found = denoise(settings, steps, x, lambda x, step: _predict(fixture, x, step), lambda: next(noises))
+    assert found.isfinite().all()
+    sensitivity: float = fixture.info["verification"]["final_change_for_1e_6_change_of_x_T"]
+    measured = math.isfinite(sensitivity)  # not where the official trajectory with eta = 1 ended in NaN
+    allowed = 100 * sensitivity if measured else 5e-4 * found.abs().max().item()
+    assert _furthest(found, expected["final"]) <= allowed
 
 
 @pytest.mark.parity("cond_leak*_sampler_*")

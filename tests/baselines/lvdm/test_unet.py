@@ -69,7 +69,8 @@ def test_every_recorded_inner_output_is_met(fixture: Parity) -> None:
     for name, value in expected.items():
         # The official temporal transformer keeps clips apart: (B, C, F, H, W) for our (B F, C, H, W).
         flat = value.transpose(1, 2).flatten(0, 1) if value.ndim == 5 else value
-        assert (seen[name] - flat).abs().max() <= 3e-5, name  # values up to 20; the output itself is met to 1e-5
+        largest = flat.abs().max().item()  # float32 rounds in proportion; the output itself is met to 1e-5
+        assert (seen[name] - flat).abs().max() <= 3e-5 * max(1.0, largest / 20), name
 
 
 @pytest.mark.parity(*ALL_UNETS)
