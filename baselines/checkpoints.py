@@ -161,14 +161,26 @@ def _pickle(path: Path) -> object:
     try:
         mapped = is_zipfile(path)  # the format since torch 1.6; older files cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise CheckpointError(
-            f"{path} holds more than tensors, and opening it would run code from the file: {reason} "
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """One line; torch's own are many, and advise to run the file's code."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path} cannot be read: {error.strerror}."
+    code = re.search(r"GLOBAL (\S+)", str(error))
+    if code:
+        return (
+            f"{path} holds more than tensors ({code[1]}), and opening it would run code from the file. "
             "Re-save its state dict as safetensors on a machine where you trust it."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a weight file that can be read: {error}.") from error
+        )
+    with path.open("rb") as stream:
+        start = stream.read(16)
+    return (
+        f"{path} is not a weight file that can be read: it is cut short, damaged or something else "
+        f"({path.stat().st_size} bytes, beginning with {start!r}). Download it again."
+    )
 
 
 def below(state: State, prefix: str) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from baselines.adapter import precision_of
+from baselines.adapter import Noise, precision_of
 from baselines.fast import speed_up
 from baselines.lvdm.pictures import for_clip, load_picture, to_frames
 from baselines.lvdm.recipe import Recipe, tiny
@@ -56,24 +56,24 @@ class LVDM:
         pictures = torch.stack(
             [load_picture(pair.image, recipe.picture, recipe.height, recipe.width) for pair in pairs]
         )
-        conditions = self.conditions([pair.prompt for pair in pairs], pictures, seeds)
-        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        noise = Noise(seeds, self.device)
+        conditions = self.conditions([pair.prompt for pair in pairs], pictures, noise)
         latents = denoise(
             recipe.network.diffusion,
             self._steps,
-            self._initial(generators),
+            self._initial(noise),
             lambda x, step: self.predict(x, step, conditions),
-            lambda: self._normal(generators),
+            lambda: noise(*recipe.latent_shape[1:]),
         )
         return [self._decoded(latent) for latent in latents]
 
-    def conditions(self, prompts: Sequence[str], pictures: Tensor, seeds: Sequence[int]) -> Conditions:
+    def conditions(self, prompts: Sequence[str], pictures: Tensor, noise: Noise) -> Conditions:
         """Everything that does not change from step to step.
 
         Args:
             prompts: one text per pair.
             pictures: (B, 3, H, W) float32 in [-1, 1].
-            seeds: one per pair, for the noise of the pictures' latents.
+            noise: of the pictures' latents, drawn before all other.
         """
         pictures = pictures.to(self.device)
         text = self.parts.text(self.parts.tokenizer([*prompts, ""]).to(self.device)).last_hidden_state
@@ -89,7 +89,7 @@ class LVDM:
                 branches.append(torch.cat([no_text, image[:-1]], 1))
         context = torch.cat(branches)
         fps = torch.full((len(context),), self.recipe.embedded_fps, device=self.device)
-        latent = self._picture_latent(pictures, seeds) if self.recipe.condition_concatenated else None
+        latent = self._picture_latent(pictures, noise) if self.recipe.condition_concatenated else None
         return Conditions(context, latent, fps)
 
     def predict(self, x: Tensor, step: int, conditions: Conditions) -> Tensor:
@@ -112,26 +112,18 @@ class LVDM:
             "device": str(self.device),
         }
 
-    def _picture_latent(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
+    def _picture_latent(self, pictures: Tensor, noise: Noise) -> Tensor:
         """The latent of each picture, repeated over its frames: (B, 4, F, h, w)."""
         _, channels, frames, height, width = self.recipe.latent_shape
-        # Published: this noise is drawn on the CPU, unlike all other.
-        drawn = [
-            torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed)) for seed in seeds
-        ]
-        latent = encode_sample(self.parts.autoencoder, pictures, torch.cat(drawn).to(self.device))
+        latent = encode_sample(self.parts.autoencoder, pictures, noise(channels, height, width))
         return latent.unsqueeze(2).expand(-1, -1, frames, -1, -1)
 
-    def _normal(self, generators: Sequence[torch.Generator]) -> Tensor:
-        shape = self.recipe.latent_shape
-        return torch.cat([torch.randn(shape, generator=each, device=self.device) for each in generators])
-
-    def _initial(self, generators: Sequence[torch.Generator]) -> Tensor:
-        noise, known = self._normal(generators), self.parts.initial_noise
+    def _initial(self, noise: Noise) -> Tensor:
+        drawn, known = noise(*self.recipe.latent_shape[1:]), self.parts.initial_noise
         if known is None:
-            return noise
+            return drawn
         alpha = training_alphas(self.recipe.network.diffusion).float()[self.recipe.initial_step - 1].to(self.device)
-        return analytic_init(known.mean, known.variance, alpha, noise)
+        return analytic_init(known.mean, known.variance, alpha, drawn)
 
     def _decoded(self, latent: Tensor) -> Frames:
         """(4, F, h, w) to frames, one at a time as published."""

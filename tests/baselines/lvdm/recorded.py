@@ -44,7 +44,7 @@ def unet_settings(fixture: Parity) -> UNetSettings:
 
 
 @cache
-def recorded_unet(fixture: Parity) -> UNet:
-    """That network with its recorded weights, float32; made once, so leave it as it is."""
+def recorded_unet(fixture: Parity, dtype: torch.dtype = torch.float32) -> UNet:
+    """That network with its recorded weights; made once, so leave it as it is."""
     settings = unet_settings(fixture)
-    return build(lambda: UNet(settings), fixture.group("weights"), expected=FILE, dtype=torch.float32)
+    return build(lambda: UNet(settings), fixture.group("weights"), expected=FILE, dtype=dtype)

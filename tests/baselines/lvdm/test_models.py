@@ -15,12 +15,14 @@ from huggingface_hub.utils import disable_progress_bars
 from PIL import Image
 from torch import Tensor
 
+from baselines.adapter import Noise
 from baselines.checkpoints import CheckpointError
 from baselines.cond_leak import settings as cond_leak
 from baselines.cond_leak.settings import CARD as COND_LEAK
 from baselines.dynamicrafter import settings as dynamicrafter
 from baselines.dynamicrafter.settings import CARD as DYNAMICRAFTER
 from baselines.lvdm.model import LVDM, build_lvdm
+from baselines.lvdm.pictures import load_picture
 from baselines.lvdm.recipe import VOCABULARY, Recipe, tiny
 from baselines.lvdm.weights import load_parts, published_states
 from baselines.settings import SettingsError
@@ -183,13 +185,25 @@ def test_every_branch_sees_the_picture_and_the_same_rate(pairs: list[Pair]) -> N
     assert not torch.equal(both[:77], none[:77])
 
 
+def test_guidance_of_one_calls_the_network_with_both_conditions_alone(pairs: list[Pair]) -> None:
+    """Published: then there is nothing to guide away from, also where the image has a weight of its own."""
+    model = _random(dynamicrafter.recipe(dynamicrafter.Settings(steps=1, guidance=1.0, image_guidance=3.0)))
+    watched = _Watched(model)
+    model.generate(pairs[0], 0)
+    assert [len(call[0]) for call in watched.calls] == [1]
+    with torch.inference_mode():
+        picture = load_picture(pairs[0].image, "crop_or_pad", model.recipe.height, model.recipe.width)[None]
+        expected = _random(RECIPES["dynamicrafter"]()).conditions(["A cat."], picture, Noise([0], "cpu")).context[:1]
+    assert torch.allclose(watched.calls[0][2], expected, atol=1e-6)
+
+
 def test_without_an_image_means_a_grey_picture() -> None:
     model = _random(RECIPES["videocrafter"]())
     recipe = model.recipe
     grey = torch.zeros(1, 3, recipe.height, recipe.width)
     with torch.inference_mode():
-        of_grey = model.conditions(["a"], grey, [0]).context
-        of_white = model.conditions(["a"], grey + 1, [0]).context
+        of_grey = model.conditions(["a"], grey, Noise([0], "cpu")).context
+        of_white = model.conditions(["a"], grey + 1, Noise([0], "cpu")).context
     assert torch.allclose(of_grey[0, 77:], of_grey[1, 77:], atol=1e-6)
     assert not torch.allclose(of_white[0, 77:], of_white[1, 77:], atol=1e-3)
     assert of_grey.shape[1] == 77 + 16

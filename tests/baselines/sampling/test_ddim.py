@@ -46,6 +46,13 @@ def test_no_nan_where_rounding_goes_below_zero(steps: int) -> None:
     assert ddim_step(x, x, schedule.alphas_prev[-1], schedule.sigmas[-1], x).isfinite().all()
 
 
+def test_scale_of_a_step_is_that_of_the_clean_latent() -> None:
+    clean, noise, fresh = torch.randn(3, 5)
+    assert torch.allclose(
+        ddim_step(clean, noise, 0.5, 0.1, fresh, 0.7), ddim_step(0.7 * clean, noise, 0.5, 0.1, fresh), atol=1e-6
+    )
+
+
 def test_guidance_is_the_published_combination() -> None:
     c, i, u = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([0.0, -1.0])
     assert guided(c, u, 7.5).tolist() == [7.5, 21.5]
