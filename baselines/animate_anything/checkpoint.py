@@ -3,7 +3,6 @@
 The published folder could not be looked at; what its small files say is taken where they are there.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +13,25 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from baselines.animate_anything.network import to_diffusers
-from baselines.animate_anything.settings import SCHEDULER, TEXT, TOKENIZER, UNET, VAE
+from baselines.animate_anything.settings import (
+    SCHEDULER,
+    TEXT,
+    TEXT_CONFIG,
+    TOKENIZER,
+    UNET,
+    UNET_CONFIG,
+    VAE,
+    VAE_CONFIG,
+)
 from baselines.checkpoints import CheckpointError, read_state
-from baselines.diffusers_config import require
+from baselines.diffusers_config import integer, require
 from baselines.diffusers_layout import autoencoder_state, text_state
 from baselines.lvdm.tokenizer import byte_tokenizer
 from baselines.modelscope.adapter import ReadText
 from baselines.modelscope.networks import Sizes
 from baselines.modelscope.trunk import build_text_unet
 from baselines.nn.openclip import build_text
-from baselines.nn.stable_vae import build_vae
+from baselines.nn.stable_vae import SCALE, build_vae
 from baselines.source import Source
 from ti2v_bench.model import WeightFile
 
@@ -33,8 +41,27 @@ BASE_SCHEDULER: Mapping[str, object] = {
     "beta_schedule": "scaled_linear",
     "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
+    "trained_betas": None,
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "solver_type": "midpoint",
+    "lower_order_final": True,
+    "euler_at_final": False,
+    "thresholding": False,
+    "use_karras_sigmas": False,
+    "use_lu_lambdas": False,
 }
-"""Schedule of the base model, the only one written here."""
+"""Schedule of the base model, and the solver that the official code makes of it: the only ones written here."""
+
+UNET_OPTIONS: Mapping[str, object] = {
+    "motion_mask": True,
+    "motion_strength": True,
+    "norm_num_groups": 32,
+    "norm_eps": 1e-5,
+    "act_fn": "silu",
+    "mid_block_scale_factor": 1,
+}
+"""Options of the published class that are implemented in one way only."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +126,7 @@ def _tokenizer(source: Source) -> _Published:
     folder = source.path(vocabulary).parent
     source.path(merges)
     for file in optional:  # they name the padding token; without them it is CLIP's usual one
-        _optional(source, file)
+        _is_there(source, file)
     return _Published(str(folder))
 
 
@@ -109,16 +136,35 @@ def read_spacing(source: Source) -> Spacing:
     Raises:
         ConfigError: the file describes another noise schedule.
     """
-    content = None if source.random else _optional(source, SCHEDULER)
-    if content is None:
+    config = _configuration(source, SCHEDULER)
+    if config is None:
         return Spacing()
-    config = json.loads(content)
     require(config, BASE_SCHEDULER)
-    return Spacing(config.get("timestep_spacing", "linspace"), config.get("steps_offset", 0))
+    return Spacing(str(config.get("timestep_spacing", "linspace")), integer(config, "steps_offset", 0))
 
 
-def _optional(source: Source, file: WeightFile) -> str | None:
+def check_configurations(source: Source, sizes: Sizes) -> None:
+    """Compare what no key or shape shows with the networks written here, where the small files are there.
+
+    Raises:
+        ConfigError: a file describes another network.
+    """
+    fixed: tuple[tuple[WeightFile, Mapping[str, object]], ...] = (
+        (UNET_CONFIG, {**UNET_OPTIONS, "attention_head_dim": sizes.trunk.head_dim}),
+        (VAE_CONFIG, {"scaling_factor": SCALE}),
+        (TEXT_CONFIG, {"hidden_act": "gelu", "num_attention_heads": sizes.text.heads}),
+    )
+    for file, options in fixed:
+        require(_configuration(source, file) or {}, options)
+
+
+def _configuration(source: Source, file: WeightFile) -> Mapping[str, object] | None:
+    return source.json(file) if not source.random and _is_there(source, file) else None
+
+
+def _is_there(source: Source, file: WeightFile) -> bool:
     try:
-        return source.path(file).read_text(encoding="utf-8")
+        source.path(file)
     except CheckpointError:
-        return None
+        return False
+    return True

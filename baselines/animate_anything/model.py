@@ -1,27 +1,31 @@
 """AnimateAnything as a model of the bench."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, precision_of, settings_record
-from baselines.animate_anything.checkpoint import Spacing, load_text, load_unet, load_vae, read_spacing
-from baselines.animate_anything.network import predict
+from baselines.adapter import Noise, last, precision_of, truncated
+from baselines.animate_anything.checkpoint import (
+    Spacing,
+    check_configurations,
+    load_text,
+    load_unet,
+    load_vae,
+    read_spacing,
+)
+from baselines.animate_anything.network import predict_guided
 from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_pixels, picture_pixels
 from baselines.animate_anything.settings import CARD, Settings
-from baselines.animate_anything.solver import schedule, solve, start
-from baselines.fast import speed_up
-from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS, join_projections
+from baselines.animate_anything.solver import Schedule, schedule, solve, start
+from baselines.modelscope.adapter import Adapter, made_ready
 from baselines.modelscope.networks import TINY, Sizes
 from baselines.nn.stable_vae import decode, encode_mean
-from baselines.sampling.guidance import guided
-from baselines.settings import with_changes
+from baselines.settings import SettingsError, with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
 from ti2v_bench.records import Pair
@@ -42,28 +46,14 @@ class Prepared:
     """Motion strength."""
 
 
-@dataclass
-class AnimateAnything:
+@dataclass(kw_only=True)
+class AnimateAnything(Adapter[Settings, UNet3DConditionModel]):
     """Turns a picture and a prompt into frames of the picture's aspect."""
 
-    settings: Settings
-    unet: UNet3DConditionModel
-    vae: AutoencoderKL
-    read_text: ReadText
-    spacing: Spacing = field(default_factory=Spacing)
-    batch: int = 1
-    made_of: object = None
-    """Weights for the sidecar."""
+    plan: Schedule
+    spacing: Spacing
+    """What the checkpoint says of timesteps, for the sidecar."""
     name: str = CARD.name
-
-    @property
-    def fps(self) -> int:
-        """Frame rate of the video."""
-        return self.settings.fps
-
-    def generate(self, pair: Pair, seed: int) -> Frames:
-        """One video."""
-        return self.generate_batch([pair], [seed])[0]
 
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
@@ -83,40 +73,31 @@ class AnimateAnything:
     def _animate(self, prepared: Sequence[Prepared], prompts: Sequence[str], noise: Noise) -> list[Frames]:
         device = self.unet.device
         first = encode_mean(self.vae, torch.cat([one.pixels for one in prepared]).to(device)).float()[:, :, None]
-        texts = self.read_text(["", *prompts])
-        context = torch.cat([texts[:1].expand(len(prompts), -1, -1), texts[1:]]).to(self.unet.dtype)
-        mask = torch.cat([one.mask for one in prepared]).to(device).repeat(2, 1, 1, 1, 1)
-        strength = torch.tensor([one.strength for one in prepared], device=device).repeat(2)
-        twice = first.repeat(2, 1, 1, 1, 1)
+        states = self.read_text(["", *prompts]).to(self.unet.dtype)
+        texts = (states[:1].expand(len(prompts), -1, -1), states[1:])
+        mask = torch.cat([one.mask for one in prepared]).to(device)
+        strength = torch.tensor([one.strength for one in prepared], device=device)
 
         def network(x: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=device)
-            predicted = predict(self.unet, torch.cat([x, x]), step, context, twice, mask, strength)
-            without, with_prompt = both(predicted)
-            return guided(with_prompt, without, self.settings.guidance)
+            return predict_guided(self.unet, x, step, texts, first, mask, strength, self.settings.guidance)
 
         drawn = noise(first.shape[1], self.settings.frames, *first.shape[3:])
-        spacing = self.spacing.name if self.settings.spacing == "checkpoint" else self.settings.spacing
-        plan = schedule(self.settings.steps, spacing, self.spacing.offset)
-        *_, latents = solve(network, start(first.expand_as(drawn), drawn, plan.sigmas[0]), plan)
+        latents = last(solve(network, start(first.expand_as(drawn), drawn, self.plan.sigmas[0]), self.plan))
         frames = decode(self.vae, latents.transpose(1, 2).flatten(0, 1), at_once=4)  # frames do not meet here; memory
-        return as_frames(torch.unflatten(frames, 0, (len(prepared), -1)))
+        return [truncated(video) for video in torch.unflatten(frames, 0, (len(prepared), -1))]
 
     def provenance(self) -> Mapping[str, object]:
         """What the sidecar says of this model."""
-        return {
-            "settings": settings_record(self.settings),
-            "weights": self.made_of,
-            "precision": str(self.unet.dtype).removeprefix("torch."),
-            "device": str(self.unet.device),
-            "checkpoint_spacing": self.spacing.name,
-        }
+        return {**super().provenance(), "checkpoint_spacing": self.spacing.name}
 
 
 def prepare(picture: Image.Image, settings: Settings) -> Prepared:
     """Size, pixels, mask and strength of one picture."""
     height, width = frame_size(picture.width, picture.height, settings.area, settings.iteration + 1)
     pixels = mask_pixels(Image.open(settings.mask) if settings.mask else None, height, width)
+    if settings.strength_rule == "app" and not pixels.any():
+        pixels[:] = 255  # Published, in the app only: nothing drawn means everything.
     mask = mask_latent(pixels)
     return Prepared(picture_pixels(picture, height, width), mask, _strength(settings, float(mask.mean())))
 
@@ -138,11 +119,38 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> AnimateAnything:
     tiny = options.weights == "random-tiny"
     sizes = sizes or (TINY if tiny else Sizes())
     settings = with_changes(SMALL if tiny else Settings(), options.settings)
+    _check_mask(settings.mask)
     source, dtype = Source(options), precision_of(options, CARD.precision)
+    check_configurations(source, sizes)
     unet = load_unet(source, sizes, dtype)
     vae, read_text = load_vae(source, sizes, dtype), load_text(source, sizes, dtype)
     spacing = read_spacing(source)
-    join_projections(unet)
-    if options.fast:
-        speed_up(unet, BLOCKS, options.compile_cache)
-    return AnimateAnything(settings, unet, vae, read_text, spacing, options.batch, source.record())
+    return AnimateAnything(
+        settings=settings,
+        unet=made_ready(unet, options),
+        vae=vae,
+        read_text=read_text,
+        plan=_plan(settings, spacing),
+        spacing=spacing,
+        batch=options.batch,
+        made_of=source.record(),
+    )
+
+
+def _check_mask(path: Path | None) -> None:
+    """Raise a SettingsError now where otherwise every pair would fail."""
+    if path is None:
+        return
+    try:
+        with Image.open(path) as mask:
+            mask.load()
+    except OSError as error:
+        raise SettingsError(f"Setting mask={str(path)!r} is no picture that can be read: {error}.") from error
+
+
+def _plan(settings: Settings, published: Spacing) -> Schedule:
+    name = published.name if settings.spacing == "checkpoint" else settings.spacing
+    try:
+        return schedule(settings.steps, name, published.offset)
+    except ValueError as error:
+        raise SettingsError(f"These settings do not fit together: {error}.") from error

@@ -9,6 +9,9 @@ import torch
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
 
+from baselines.modelscope.adapter import both
+from baselines.sampling.guidance import guided
+
 
 def to_diffusers(state: Mapping[str, Tensor], mask: bool = True) -> dict[str, Tensor]:
     """The published state dict for diffusers' class.
@@ -41,13 +44,40 @@ def predict(
         t: Timestep, () or (B,).
         text: Text states, (B, L, D).
         first: Latents of the picture, (B, 4, 1, H, W); put in front, in time, and dropped from the output.
-        mask: (B or 1, 1, 1, H, W), 1 where it may move; every frame gets it, the condition frame too.
+        mask: (N, 1, 1, H, W), N a divisor of B, 1 where it may move; every frame gets it, the condition frame too.
         strength: Motion strength, (B,) or (1,).
     """
     sample = torch.cat([first, x], dim=2)
     if mask is not None:
-        batch, _, frames, height, width = sample.shape
-        sample = torch.cat([mask.expand(batch, 1, frames, height, width).to(sample), sample], dim=1)
+        batch, _, frames, _, _ = sample.shape
+        sample = torch.cat([mask.repeat(batch // len(mask), 1, frames, 1, 1).to(sample), sample], dim=1)
     condition = None if strength is None else unet.time_proj(strength).to(unet.dtype)
     output: Tensor = unet(sample.to(unet.dtype), t, text, timestep_cond=condition, return_dict=False)[0]
     return output[:, :, 1:].to(x)
+
+
+def predict_guided(
+    unet: UNet3DConditionModel,
+    x: Tensor,
+    t: Tensor,
+    texts: tuple[Tensor, Tensor],
+    first: Tensor,
+    mask: Tensor,
+    strength: Tensor,
+    guidance: float,
+) -> Tensor:
+    """Guided noise of B videos; arguments as of `predict`, but two `texts`: of the empty text and of the prompt.
+
+    Published: a guidance of 1 or less is none, so that the prompt counts in full.
+    """
+    if guidance <= 1:
+        return predict(unet, x, t, texts[1], first, mask, strength)
+    predicted = predict(
+        unet, torch.cat([x, x]), t, torch.cat(texts), torch.cat([first, first]), mask, _for_both(strength)
+    )
+    without, with_prompt = both(predicted)
+    return guided(with_prompt, without, guidance)
+
+
+def _for_both(strength: Tensor) -> Tensor:
+    return strength if len(strength) == 1 else torch.cat([strength, strength])

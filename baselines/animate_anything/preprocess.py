@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ti2v_bench.errors import TI2VError
+
+
+class PictureError(TI2VError):
+    """A picture that no video of the wanted size can be made from."""
+
 
 def frame_size(width: int, height: int, area: int, calls: int = 1) -> tuple[int, int]:
     """Height and width in pixels, multiples of 8, with about `area` pixels and the picture's aspect.
@@ -22,11 +28,19 @@ def frame_size(width: int, height: int, area: int, calls: int = 1) -> tuple[int,
         area: Wanted pixels; the official configuration writes it as height x width.
         calls: Published: the configuration's size is overwritten with the result, so that each further video of a
             run starts from the size before.
+
+    Raises:
+        PictureError: the picture is so narrow that one side would have no pixels.
     """
     rows, columns = 0, 0
     for _ in range(calls):
         scale = math.sqrt(width * height / area)
         rows, columns = round(height / scale / 8) * 8, round(width / scale / 8) * 8  # ties to even, as published
+        if not rows or not columns:
+            raise PictureError(
+                f"A picture of {width}x{height} pixels would become a video of {columns}x{rows}; cut it to a wider "
+                "aspect, or ask for a larger area."
+            )
         area = rows * columns
     return rows, columns
 
@@ -38,10 +52,15 @@ def picture_pixels(picture: Image.Image, height: int, width: int) -> Tensor:
 
 
 def mask_pixels(mask: Image.Image | None, height: int, width: int) -> NDArray[np.uint8]:
-    """Where it may move, (H, W) of 0 and 255; everywhere without a mask. Any non-zero pixel counts as 255."""
+    """Where it may move, (H, W) of 0 and 255; everywhere without a mask. Any non-zero pixel counts as 255.
+
+    Published: Pillow's own filter, bicubic for grey masks and nearest for black-and-white and palette ones, whose
+    indices count. The official code reads masks of one channel only; others are converted to grey here.
+    """
     if mask is None:
         return np.full((height, width), 255, np.uint8)
-    resized = np.asarray(mask.convert("L").resize((width, height)))
+    single = mask if mask.mode in ("1", "L", "P") else mask.convert("L")
+    resized = np.asarray(single.resize((width, height)))
     return np.where(resized > 0, 255, 0).astype(np.uint8)
 
 

@@ -32,6 +32,9 @@ TOKENIZER = tuple(
     for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json")
 )
 SCHEDULER = WeightFile(MIRROR, "scheduler/scheduler_config.json", licence=LICENCE)
+UNET_CONFIG = WeightFile(MIRROR, "unet/config.json", licence=LICENCE)
+VAE_CONFIG = WeightFile(MIRROR, "vae/config.json", licence=LICENCE)
+TEXT_CONFIG = WeightFile(MIRROR, "text_encoder/config.json", licence=LICENCE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Settings:
     """app.py, default of the motion slider."""
     mask: Path | None = None
     """Picture whose non-zero pixels may move; None: all of them, as train.py does without one."""
-    spacing: Literal["checkpoint", "linspace", "leading"] = "checkpoint"
+    spacing: Literal["checkpoint", "linspace", "leading", "trailing"] = "checkpoint"
     """Timestep spacing; `checkpoint`: as its scheduler_config.json says, `linspace` where that is silent or absent."""
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ CARD = ModelCard(
     title="AnimateAnything",
     source=f"{OFFICIAL} (Dai et al., 2023, Fine-Grained Open Domain Image Animation with Motion Guidance)",
     licence="code MIT; weights not stated, base model ModelScope text-to-video CC-BY-NC-4.0",
-    weights=(UNET[0], VAE[0], TEXT[0], *TOKENIZER, SCHEDULER),
+    weights=(UNET[0], VAE[0], TEXT[0], *TOKENIZER, SCHEDULER, UNET_CONFIG, VAE_CONFIG, TEXT_CONFIG),
     frames=16,
     fps=8,
     size="area of 512x512, picture's own aspect",
@@ -87,6 +90,9 @@ CARD = ModelCard(
         "the mask's mean. Default here: the first of the six, 3; see the settings strength, strength_rule, iteration.",
         "Timestep spacing hangs on the checkpoint's scheduler_config.json, which we could not see: it is read where "
         "present, and linspace taken where it is silent; the setting spacing overrides it.",
-        "The checkpoint's unet/config.json must switch mask and strength on for the official code; here both are on.",
+        "The checkpoint's unet/config.json must switch mask and strength on for the official code; here both are on, "
+        "and a file that says otherwise is refused.",
+        "Official: everything is float16, latents and solver too. Here networks are float16 and latents, noise and "
+        "solver float32.",
     ),
 )

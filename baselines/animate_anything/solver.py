@@ -8,11 +8,13 @@ diffusers@0.24.0 schedulers/scheduling_dpmsolver_multistep.py.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
 
 from baselines.modelscope.diffusion import TRAINED_STEPS, linear_sd_alphas
+from baselines.sampling.schedules import uniform_trailing
 
 LOWER_ORDER_BELOW = 15
 """With fewer steps the last one is of first order (`lower_order_final`)."""
@@ -33,19 +35,25 @@ def schedule(steps: int, spacing: str, offset: int = 1) -> Schedule:
 
     Args:
         steps: How many.
-        spacing: `linspace` or `leading`.
+        spacing: `linspace`, `leading` or `trailing`.
         offset: Added to the timesteps of `leading`; `steps_offset` of the checkpoint's scheduler file.
+
+    Raises:
+        ValueError: no such spacing, or so many steps that two of them fall together, which the solver divides by.
     """
     if spacing == "linspace":
-        grid = np.linspace(0, TRAINED_STEPS - 1, steps + 1).round().astype(np.int64)
+        grid = np.linspace(0, TRAINED_STEPS - 1, steps + 1).round().astype(np.int64)[:0:-1].tolist()
     elif spacing == "leading":
-        grid = np.arange(steps + 1) * (TRAINED_STEPS // (steps + 1)) + offset
+        grid = (np.arange(steps + 1) * (TRAINED_STEPS // (steps + 1)) + offset)[:0:-1].tolist()
+    elif spacing == "trailing":
+        grid = uniform_trailing(steps, TRAINED_STEPS)[::-1]
     else:
-        raise ValueError(f"timestep spacing {spacing!r} is neither 'linspace' nor 'leading'")
-    chosen = [int(t) for t in grid[:0:-1]]
+        raise ValueError(f"timestep spacing {spacing!r} is none of linspace, leading, trailing")
+    if grid[0] >= TRAINED_STEPS or any(later >= t for t, later in pairwise([*grid, 0])):
+        raise ValueError(f"{steps} steps of {spacing} spacing do not fit into {TRAINED_STEPS} training steps")
     alphas = linear_sd_alphas().tolist()
-    sigmas = [math.sqrt((1 - alphas[t]) / alphas[t]) for t in [*chosen, 0]]
-    return Schedule(tuple(chosen), tuple(sigmas))
+    sigmas = [math.sqrt((1 - alphas[t]) / alphas[t]) for t in [*grid, 0]]
+    return Schedule(tuple(grid), tuple(sigmas))
 
 
 def start(clean: Tensor, noise: Tensor, sigma: float) -> Tensor:

@@ -1,26 +1,23 @@
 """I2VGen-XL as a model of the bench."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from baselines.adapter import Noise, precision_of, settings_record
+from baselines.adapter import Noise, last, precision_of, truncated
 from baselines.checkpoints import State, read_state
-from baselines.fast import speed_up
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
 from baselines.i2vgen_xl.settings import BEHAVIOURS, CARD, CLIP, UNET, UNET_OF_HUB, VAE, Behaviour, Settings
 from baselines.lvdm.recipe import VOCABULARY
-from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS, join_projections
+from baselines.modelscope.adapter import Adapter, both, made_ready
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_vae, load_vision
 from baselines.modelscope.trunk import build_image_unet
@@ -34,33 +31,17 @@ SMALL = Settings(height=64, width=112, frames=4, steps=4)
 """Settings that go with tiny networks: every path, no quality."""
 
 
-@dataclass
-class I2VGenXL:
+@dataclass(kw_only=True)
+class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
     """Turns a picture and a prompt into a wide video."""
 
-    settings: Settings
-    unet: I2VGenXLUNet
-    vae: AutoencoderKL
     vision: CLIPVisionModelWithProjection
-    read_text: ReadText
-    batch: int = 1
-    made_of: object = None
-    """Weights for the sidecar."""
     name: str = CARD.name
-
-    @property
-    def fps(self) -> int:
-        """Frame rate of the video."""
-        return self.settings.fps
 
     @property
     def behaviour(self) -> Behaviour:
         """The published reading that is followed."""
         return BEHAVIOURS[self.settings.behaviour]
-
-    def generate(self, pair: Pair, seed: int) -> Frames:
-        """One video."""
-        return self.generate_batch([pair], [seed])[0]
 
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
@@ -77,7 +58,8 @@ class I2VGenXL:
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
             return both(predict(self.unet, torch.cat([x, x]), torch.tensor(t, device=device), conditions))
 
-        *_, (latents, _) = trajectory(network, start, settings.steps, settings.guidance, self.behaviour.last_alpha)
+        guidance = max(settings.guidance, self.behaviour.least_guidance)
+        latents, _ = last(trajectory(network, start, settings.steps, guidance, self.behaviour.last_alpha))
         videos = [self._decoded(video) for video in latents]
         return [without_grey_end(video) if settings.drop_grey_end else video for video in videos]
 
@@ -100,22 +82,14 @@ class I2VGenXL:
         frames = decode(
             self.vae, latents_CFHW.transpose(0, 1), self.settings.decode_at_once, self.behaviour.latent_scale
         )
-        return as_frames(frames[None])[0]
-
-    def provenance(self) -> Mapping[str, object]:
-        """What the sidecar says of this model."""
-        return {
-            "settings": settings_record(self.settings),
-            "weights": self.made_of,
-            "precision": str(self.unet.dtype).removeprefix("torch."),
-            "device": str(self.unet.device),
-        }
+        return truncated(frames)
 
 
 def without_grey_end(frames: Frames) -> Frames:
-    """Published: the last frame is dropped where more than 40 % of its values lie in 117..137."""
+    """Published: of several frames the last is dropped where more than 40 % of its values lie in 117..137."""
     last = frames[-1]
-    return frames[:-1] if float(np.mean((last >= 117) & (last <= 137))) > 0.4 else frames
+    grey = float(np.mean((last >= 117) & (last <= 137))) > 0.4
+    return frames[:-1] if grey and len(frames) > 1 else frames
 
 
 def load_unet(source: Source, settings: Settings, sizes: Sizes, dtype: torch.dtype) -> I2VGenXLUNet:
@@ -147,7 +121,12 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> I2VGenXL:
     vae = load_vae(source, VAE, sizes, torch.float32)
     vision = load_vision(source, CLIP, sizes)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
-    join_projections(unet)
-    if options.fast:
-        speed_up(unet, BLOCKS, options.compile_cache)
-    return I2VGenXL(settings, unet, vae, vision, read_text, options.batch, source.record())
+    return I2VGenXL(
+        settings=settings,
+        unet=made_ready(unet, options),
+        vae=vae,
+        vision=vision,
+        read_text=read_text,
+        batch=options.batch,
+        made_of=source.record(),
+    )

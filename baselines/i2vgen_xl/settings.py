@@ -1,5 +1,6 @@
 """What I2VGen-XL is run with, where each number is from, and its card. No torch here."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ NEGATIVE = (
     "Distorted, discontinuous, Ugly, blurry, low resolution, motionless, static, disfigured, disconnected limbs, "
     "Ugly faces, incomplete arms"
 )
-"""configs/i2vgen_xl_infer.yaml, negative_prompt."""
+"""tools/modules/config.py, negative_prompt."""
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,36 @@ class Behaviour:
     last_alpha: float | None
     """Where the last step ends; None: the alpha of training step 0."""
     negative_prompt: str
+    least_guidance: float
+    """A smaller weight counts as this one; diffusers leaves guidance out at 1 or less, which is a weight of 1."""
 
 
 BEHAVIOURS = {
-    "official": Behaviour(image_factor=2.0, latent_scale=0.18215, last_alpha=None, negative_prompt=NEGATIVE),
-    "hub": Behaviour(image_factor=1.0, latent_scale=0.18125, last_alpha=1.0, negative_prompt=""),
+    "official": Behaviour(
+        image_factor=2.0, latent_scale=0.18215, last_alpha=None, negative_prompt=NEGATIVE, least_guidance=-math.inf
+    ),
+    "hub": Behaviour(image_factor=1.0, latent_scale=0.18125, last_alpha=1.0, negative_prompt="", least_guidance=1.0),
 }
 """`hub`: vae/config.json says 0.18125 (sic), scheduler_config.json `set_alpha_to_one`, the pipeline no prompt."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampling settings; defaults are those of configs/i2vgen_xl_infer.yaml."""
+    """Sampling settings; defaults are those of configs/i2vgen_xl_infer.yaml where no other file is named."""
 
     height: int = 704
-    """resolution is [1280, 704], width first."""
+    """configs/i2vgen_xl_train.yaml, resolution: [1280, 704], width first."""
     width: int = 1280
     frames: int = 16
     """max_frames."""
     steps: int = 50
-    """ddim_timesteps."""
+    """tools/modules/config.py, ddim_timesteps."""
     guidance: float = 9.0
     """guide_scale."""
     target_fps: int = 16
     """target_fps: told to the network, not the rate of the file."""
     fps: int = 8
-    """save_fps: of the written video."""
+    """utils/video_op.py, save_fps: of the written video."""
     negative_prompt: str | None = None
     """None: by `behaviour`."""
     behaviour: Literal["official", "hub"] = "official"
@@ -69,10 +74,10 @@ class Settings:
     """Frames per call of the decoder; decoder_bs."""
 
     def __post_init__(self) -> None:
-        if self.height % 8 or self.width % 8:
+        if self.height % 8 or self.width % 8 or min(self.height, self.width) < 8:
             raise ValueError(f"height {self.height} and width {self.width} must be multiples of 8")
-        if min(self.frames, self.steps, self.decode_at_once) < 1:
-            raise ValueError("frames, steps and decode_at_once must be at least 1")
+        if min(self.frames, self.steps, self.decode_at_once, self.fps) < 1:
+            raise ValueError("frames, steps, decode_at_once and fps must be at least 1")
         stride = 1000 // self.steps if self.steps <= 1000 else 0
         if stride == 0 or 1 + 999 // stride * stride >= 999:  # the schedule has no signal at 999: a division by zero
             raise ValueError(f"{self.steps} steps would begin at training step 999; use a divisor of 1000 up to 250")

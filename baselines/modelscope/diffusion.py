@@ -1,4 +1,4 @@
-"""The diffusion of ModelScope's and VGen's official code: tables, timesteps and the deterministic DDIM update.
+"""The diffusion of ModelScope's and VGen's official code: tables, timesteps and the DDIM update.
 
 Tables are float64. One number of a table enters the arithmetic at a time, as a Python float: in a float32 update
 that is the official cast of the table entry to float32.
@@ -62,10 +62,24 @@ def clean_from_velocity(x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
     return math.sqrt(alpha) * x - math.sqrt(1 - alpha) * velocity
 
 
-def ddim(x: Tensor, clean: Tensor, alpha: float, alpha_before: float) -> Tensor:
-    """One DDIM update with eta = 0 (Song et al. 2021, eq. 12); the noise is recomputed from the clean latents."""
+def ddim(
+    x: Tensor, clean: Tensor, alpha: float, alpha_before: float, eta: float = 0.0, drawn: Tensor | None = None
+) -> Tensor:
+    """One DDIM update (Song et al. 2021, eq. 12); the noise is recomputed from the clean latents.
+
+    Args:
+        x: Latents at cumulative alpha `alpha`.
+        clean: The clean latents predicted there.
+        alpha: Cumulative alpha of `x`.
+        alpha_before: Cumulative alpha of the result.
+        eta: Share of fresh noise, 0 (none) to 1.
+        drawn: The fresh noise, standard normal, like `x`; needed where `eta` is not 0.
+    """
     noise = (math.sqrt(1 / alpha) * x - clean) / math.sqrt(1 / alpha - 1)
-    return math.sqrt(alpha_before) * clean + math.sqrt(1 - alpha_before) * noise
+    if not eta or drawn is None:
+        return math.sqrt(alpha_before) * clean + math.sqrt(1 - alpha_before) * noise
+    sigma = eta * math.sqrt((1 - alpha_before) / (1 - alpha) * (1 - alpha / alpha_before))
+    return math.sqrt(alpha_before) * clean + math.sqrt(1 - alpha_before - sigma**2) * noise + sigma * drawn
 
 
 def noised(clean: Tensor, noise: Tensor, alpha: float) -> Tensor:

@@ -39,7 +39,7 @@ class Sizes:
 
 
 TINY = Sizes(
-    TrunkShape(widths=(32, 64), layers=1, context=32, head_dim=8, attention=(True, False)),
+    TrunkShape(widths=(32, 64), layers=1, context=32, head_dim=8, attention=(True, False), picture=32),
     VaeShape(widths=(32, 32, 32, 32), layers=1),
     TextShape(width=32, heads=2, layers=2),
     VisionShape(width=32, heads=2, layers=1, patch=56, projected=32),

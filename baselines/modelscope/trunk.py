@@ -35,6 +35,8 @@ class TrunkShape:
     """Which levels have spatial and temporal transformers."""
     input_heads: int = 8
     """Heads of the temporal transformer behind the first convolution; its width is `input_heads * head_dim`."""
+    picture: int = 1024
+    """Width of the picture's embedding; I2VGen-XL only."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.attention):
@@ -86,6 +88,8 @@ def build_image_unet(shape: TrunkShape) -> I2VGenXLUNet:
     """I2VGen-XL's network: the trunk with an image branch, image tokens and a frame-rate embedding."""
     unet = I2VGenXLUNet(in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, **_sizes(shape))
     unet.time_proj = Sinusoid(shape.widths[0])
+    if shape.picture != shape.context:  # diffusers takes them for equal, as they are in the published network
+        unet.context_embedding[0] = nn.Linear(shape.picture, unet.context_embedding[0].out_features)
     return _settle_input(unet, shape)
 
 

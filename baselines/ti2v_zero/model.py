@@ -1,19 +1,16 @@
 """TI2V-Zero as a model of the bench."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, precision_of, settings_record
-from baselines.fast import speed_up
+from baselines.adapter import Noise, precision_of, truncated
 from baselines.lvdm.recipe import VOCABULARY
-from baselines.modelscope.adapter import ReadText, as_frames, both
-from baselines.modelscope.blocks import BLOCKS, join_projections
+from baselines.modelscope.adapter import Adapter, both, made_ready
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_unet, load_vae
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
@@ -28,27 +25,11 @@ SMALL = Settings(size=64, steps=2, resamples=1, new=3, known=3)
 """Settings that go with tiny networks: every path, no quality."""
 
 
-@dataclass
-class TI2VZero:
+@dataclass(kw_only=True)
+class TI2VZero(Adapter[Settings, UNet3DConditionModel]):
     """Turns a picture and a prompt into 1 + `new` square frames; several pairs at once share the network's calls."""
 
-    settings: Settings
-    unet: UNet3DConditionModel
-    vae: AutoencoderKL
-    read_text: ReadText
-    batch: int = 1
-    made_of: object = None
-    """Weights for the sidecar."""
     name: str = CARD.name
-
-    @property
-    def fps(self) -> int:
-        """Frame rate of the video."""
-        return self.settings.fps
-
-    def generate(self, pair: Pair, seed: int) -> Frames:
-        """One video."""
-        return self.generate_batch([pair], [seed])[0]
 
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
@@ -63,7 +44,8 @@ class TI2VZero:
     def animate(self, first_B3HW: Tensor, text_BLD: Tensor, empty_BLD: Tensor, draw: Draw) -> list[Frames]:
         """Videos from prepared pictures and text states; `draw` is asked for noise in the official order."""
         context = torch.cat([text_BLD, empty_BLD]).to(self.unet.dtype)
-        how = Resampling(self.settings.steps, self.settings.resamples, self.settings.guidance, self.settings.inversion)
+        settings = self.settings
+        how = Resampling(settings.steps, settings.resamples, settings.guidance, settings.eta, settings.inversion)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
             step = torch.tensor(t, device=x.device)
@@ -75,19 +57,10 @@ class TI2VZero:
             encode=lambda frames: encode_mean(self.vae, frames),
             decode=lambda latents: decode(self.vae, latents),
             sample=lambda known: sample_clip(network, known, how, draw),
-            known=self.settings.known,
-            new=self.settings.new,
+            known=settings.known,
+            new=settings.new,
         )
-        return as_frames(video)
-
-    def provenance(self) -> Mapping[str, object]:
-        """What the sidecar says of this model."""
-        return {
-            "settings": settings_record(self.settings),
-            "weights": self.made_of,
-            "precision": str(self.unet.dtype).removeprefix("torch."),
-            "device": str(self.unet.device),
-        }
+        return [truncated(frames) for frames in video]
 
 
 def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
@@ -104,7 +77,11 @@ def build(options: ModelOptions, sizes: Sizes | None = None) -> TI2VZero:
     unet = load_unet(source, UNET, sizes, precision_of(options, CARD.precision))
     vae = load_vae(source, VAE, sizes, torch.float32)
     read_text = load_text(source, CLIP, VOCABULARY, sizes)
-    join_projections(unet)
-    if options.fast:
-        speed_up(unet, BLOCKS, options.compile_cache)
-    return TI2VZero(settings, unet, vae, read_text, options.batch, source.record())
+    return TI2VZero(
+        settings=settings,
+        unet=made_ready(unet, options),
+        vae=vae,
+        read_text=read_text,
+        batch=options.batch,
+        made_of=source.record(),
+    )

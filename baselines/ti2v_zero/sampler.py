@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from baselines.adapter import last
 from baselines.modelscope.diffusion import before, clean_from_noise, ddim, linear_sd_alphas, noised, timesteps
 from baselines.sampling.guidance import guided
 
@@ -28,6 +29,8 @@ class Resampling:
     resamples: int
     """Extra updates per step, each after going back to the step's noise level."""
     guidance: float
+    eta: float = 0.0
+    """Share of fresh noise in every update."""
     inversion: bool = True
     """Start from the noised last condition frame instead of from pure noise."""
 
@@ -44,8 +47,7 @@ def sample_clip(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Dr
     Returns:
         (B, C, K + 1, H, W); only the last frame is new, and the others are not reset to the known ones.
     """
-    *_, last = updates(network, known_BCKHW, how, draw)
-    return last
+    return last(updates(network, known_BCKHW, how, draw))
 
 
 def updates(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Draw) -> Iterator[Tensor]:
@@ -75,17 +77,17 @@ def updates(network: Network, known_BCKHW: Tensor, how: Resampling, draw: Draw) 
 
 def _inverted(known_BCKHW: Tensor, alpha: float, draw: Draw) -> Tensor:
     """Every frame starts as the last known one with noise of its own (called DDPM inversion there)."""
-    last = known_BCKHW[:, :, -1]
+    newest = known_BCKHW[:, :, -1]
     count = known_BCKHW.shape[2] + 1
-    return torch.stack([noised(last, draw(last.shape[1:]), alpha) for _ in range(count)], dim=2)
+    return torch.stack([noised(newest, draw(newest.shape[1:]), alpha) for _ in range(count)], dim=2)
 
 
 def _update(network: Network, x: Tensor, t: int, alphas: list[float], how: Resampling, draw: Draw) -> Tensor:
     """One guided DDIM update from `t`; always one stride long, also where the schedule's gaps are not."""
     noise = guided(*network(x, t), how.guidance)
-    draw(tuple(x.shape[1:]))  # Published: drawn and multiplied by eta = 0; consumed to keep the order of draws.
     clean = clean_from_noise(x, noise, alphas[t])
-    return ddim(x, clean, alphas[t], alphas[before(t, how.steps)])
+    drawn = draw(tuple(x.shape[1:]))  # Published: drawn whatever eta is, and the order of draws depends on it.
+    return ddim(x, clean, alphas[t], alphas[before(t, how.steps)], how.eta, drawn)
 
 
 def slide(

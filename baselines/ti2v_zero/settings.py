@@ -30,16 +30,22 @@ class Settings:
     """Extra updates per step; RESAMPLE_ITER. gen_video_ucf.py: 2."""
     guidance: float = 9.0
     """Guidance weight of ModelScope's pipeline, left as it is."""
+    eta: float = 0.0
+    """Noise of every update, 0 to 1; modelscope_t2v.py, eta."""
     inversion: bool = True
     """Start each new frame from the noised last one; USE_DDPM_INVERSION."""
     fps: int = 8
     """Of the written video."""
 
     def __post_init__(self) -> None:
-        if self.size % 64:
-            raise ValueError(f"size {self.size} is no multiple of 64")
-        if min(self.known, self.new, self.steps) < 1 or self.resamples < 0:
-            raise ValueError("known, new and steps must be at least 1, resamples at least 0")
+        if self.size < 8 or self.size % 8:
+            raise ValueError(f"size {self.size} is no multiple of 8")
+        if not 1 <= self.steps <= 1000:
+            raise ValueError(f"steps {self.steps} are not between 1 and 1000, the steps of training")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta {self.eta} is not between 0 and 1")
+        if min(self.known, self.new, self.fps) < 1 or self.resamples < 0:
+            raise ValueError("known, new and fps must be at least 1, resamples at least 0")
 
 
 CARD = ModelCard(

@@ -61,12 +61,12 @@ def test_mask_edges_stay_soft_on_the_latent_grid() -> None:
 
 def test_unknown_choices_are_refused() -> None:
     with pytest.raises(SettingsError, match="linspace"):
-        with_changes(Settings(), {"spacing": "trailing"})
+        with_changes(Settings(), {"spacing": "karras"})
     with pytest.raises(SettingsError, match="iteration 6"):
         with_changes(Settings(), {"iteration": "6"})
 
 
-@pytest.mark.parametrize("spacing", ["linspace", "leading"])
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
 @pytest.mark.parametrize("steps", [1, 2, 14, 15, 25])
 def test_solver_equals_diffusers_own_with_the_older_last_sigma(steps: int, spacing: str) -> None:
     """Also the rule that fewer than 15 steps end with one of first order."""

@@ -1,15 +1,16 @@
 """AnimateAnything's preprocessing, network and solver against recordings of the official code."""
 
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 from baselines.animate_anything import preprocess
-from baselines.animate_anything.network import predict, to_diffusers
+from baselines.animate_anything.network import predict, predict_guided, to_diffusers
 from baselines.animate_anything.solver import Schedule, schedule, solve, start
 from baselines.modelscope.trunk import build_text_unet
-from baselines.sampling.guidance import guided
 from tests.baselines.modelscope.compare import farthest, relative
 from tests.baselines.modelscope.sizes import of_diffusers
 from tests.parity import Parity
@@ -63,7 +64,7 @@ def test_every_solver_step_matches_from_the_recorded_state(fixture: Parity) -> N
     given, expected = fixture.group("inputs"), fixture.group("expected")
     network = _Recorded(fixture)
     for name, variant in fixture.info["variants"].items():
-        plan = schedule(variant["num_inference_steps"], variant["timestep_spacing"])
+        plan = _schedule(fixture, variant)
         _check_schedule(plan, variant)
         x = start(given["image_latent"].expand_as(given["noise"]), given["noise"], plan.sigmas[0])
         assert farthest(x, expected[f"{name}.initial_latents"]) < 1e-5
@@ -81,8 +82,8 @@ def test_whole_trajectory_matches(fixture: Parity) -> None:
     network = _Recorded(fixture)
     variants = sorted(fixture.info["variants"].items(), key=lambda item: -int(item[1]["num_inference_steps"]))
     shortest = {variant["timestep_spacing"]: (name, variant) for name, variant in variants}
-    for spacing, (name, variant) in shortest.items():
-        plan = schedule(variant["num_inference_steps"], spacing)
+    for name, variant in shortest.values():
+        plan = _schedule(fixture, variant)
         x = start(given["image_latent"].expand_as(given["noise"]), given["noise"], plan.sigmas[0])
         *_, found = solve(network, x, plan)
         assert relative(found, expected[f"{name}.final_latents"]) < 2e-4, name
@@ -96,16 +97,19 @@ class _Recorded:
         weights = fixture.sibling(fixture.info["weights"].split()[0])
         self.unet = build_text_unet(of_diffusers(fixture.info["unet_config"]), 5, strength=True).requires_grad_(False)
         self.unet.load_state_dict(to_diffusers(weights.group("weights")))
-        self.text = torch.cat([given["negative_prompt_embeds"], given["prompt_embeds"]])
-        self.first, self.mask = given["image_latent"].repeat(2, 1, 1, 1, 1), given["mask"]
+        self.texts = (given["negative_prompt_embeds"], given["prompt_embeds"])
+        self.first, self.mask = given["image_latent"], given["mask"]
         self.strength = torch.tensor(fixture.info["motion"]).float()
         self.guidance = fixture.info["guidance_scale"]
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
-        both = predict(
-            self.unet, torch.cat([x, x]), torch.tensor(t), self.text, self.first, self.mask, self.strength
-        ).chunk(2)
-        return guided(both[1], both[0], self.guidance)
+        step = torch.tensor(t)
+        return predict_guided(self.unet, x, step, self.texts, self.first, self.mask, self.strength, self.guidance)
+
+
+def _schedule(fixture: Parity, variant: dict[str, Any]) -> Schedule:
+    offset = fixture.info["base_scheduler_config"].get("steps_offset", 0)
+    return schedule(variant["num_inference_steps"], variant["timestep_spacing"], offset)
 
 
 def _check_schedule(plan: Schedule, variant: dict[str, list[float]]) -> None:

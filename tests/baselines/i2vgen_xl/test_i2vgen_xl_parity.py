@@ -88,8 +88,8 @@ def test_every_step_matches_from_the_recorded_state(fixture: Parity) -> None:
     for name, case in fixture.info["cases"].items():
         steps, scale = case["ddim_timesteps"], fixture.info["guide_scale"]
         for number, (x, clean) in enumerate(trajectory(network, given["noise"], steps, scale)):
-            assert relative(clean, expected[f"{name}.step{number:02d}.x0"]) < 1e-4, (name, number)
-            assert relative(x, expected[f"{name}.step{number:02d}.xt"]) < 5e-5, (name, number)
+            assert relative(clean, expected[f"{name}.step{number:02d}.x0"]) < 2e-5, (name, number)
+            assert relative(x, expected[f"{name}.step{number:02d}.xt"]) < 2e-5, (name, number)
             x.copy_(expected[f"{name}.step{number:02d}.xt"])
         *_, (free, _) = trajectory(network, given["noise"], steps, scale)
         assert relative(free, expected[f"{name}.output"]) < 5e-4

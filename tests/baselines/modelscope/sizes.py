@@ -16,6 +16,7 @@ def of_vgen(config: Mapping[str, Any]) -> TrunkShape:
         head_dim=config["head_dim"],
         attention=tuple(1 / 2**level in config["attn_scales"] for level in levels),
         input_heads=config["num_heads"],
+        picture=config["y_dim"],
     )
 
 

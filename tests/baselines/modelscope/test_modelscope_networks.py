@@ -15,7 +15,15 @@ from tests.baselines.modelscope.compare import farthest
 from tests.baselines.modelscope.sizes import of_diffusers, of_vgen
 from tests.parity import Parity
 
-ROOMY = TrunkShape(widths=(32, 64, 96), layers=3, context=24, head_dim=8, attention=(False, True, True), input_heads=4)
+ROOMY = TrunkShape(
+    widths=(32, 64, 96),
+    layers=3,
+    context=24,
+    head_dim=8,
+    attention=(False, True, True),
+    input_heads=4,
+    picture=20,
+)
 
 
 def _manifest(folder: Path, name: str, part: str) -> dict[str, list[int]]:
@@ -91,7 +99,7 @@ def test_text_network_matches_the_official_one(fixture: Parity) -> None:
 
 def test_sizes_are_read_from_both_kinds_of_configuration() -> None:
     vgen = {"dim": 32, "dim_mult": [1, 2, 3], "num_res_blocks": 3, "context_dim": 24, "head_dim": 8, "num_heads": 4}
-    assert of_vgen(vgen | {"attn_scales": [0.5, 0.25]}) == ROOMY
+    assert of_vgen(vgen | {"y_dim": 20, "attn_scales": [0.5, 0.25]}) == ROOMY
     diffusers = {"block_out_channels": [32, 64, 96], "layers_per_block": 3, "cross_attention_dim": 24}
     types = {"down_block_types": ["DownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D"]}
     found = of_diffusers(diffusers | types | {"attention_head_dim": 8})

@@ -38,7 +38,7 @@ def _model(fixture: Parity) -> TI2VZero:
         resamples=asked["resample_iter"],
         guidance=asked["guide_scale"],
     )
-    return TI2VZero(settings, unet, vae, read_text=lambda _: pytest.fail("text states are recorded"))
+    return TI2VZero(settings=settings, unet=unet, vae=vae, read_text=lambda _: pytest.fail("text states are recorded"))
 
 
 @pytest.mark.parity("ti2v_zero_pipeline*")
