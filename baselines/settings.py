@@ -1,5 +1,6 @@
 """Changes to a model's settings, given as text on the command line (`--set steps=25`). No torch here."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -72,6 +73,8 @@ def _convert(text: str, kind: Any) -> object:
         return _tuple(text, arguments)
     if kind is bool:
         return _truth(text)
+    if kind is float and not math.isfinite(float(text)):
+        raise ValueError(text)
     plain: dict[Any, Callable[[str], object]] = {int: int, float: float, str: str, Path: Path, Fraction: Fraction}
     return plain[kind](text)
 

@@ -9,7 +9,7 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, last, precision_of, truncated
+from baselines.adapter import Noise, last, precision_of, read_picture, truncated
 from baselines.animate_anything.checkpoint import (
     Spacing,
     check_configurations,
@@ -58,7 +58,7 @@ class AnimateAnything(Adapter[Settings, UNet3DConditionModel]):
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
         """One video per pair; pictures of one size share the network's calls."""
-        prepared = [prepare(Image.open(pair.image), self.settings) for pair in pairs]
+        prepared = [prepare(Image.fromarray(read_picture(pair.image)), self.settings) for pair in pairs]
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, one in enumerate(prepared):
             by_size.setdefault(tuple(one.pixels.shape), []).append(index)

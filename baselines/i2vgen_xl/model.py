@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from baselines.adapter import Noise, last, precision_of, truncated
+from baselines.adapter import Noise, last, precision_of, read_picture, truncated
 from baselines.checkpoints import State, read_state
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
@@ -48,7 +48,7 @@ class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
         """One video per pair, (frames or one fewer, height, width, 3) uint8."""
         device, settings = self.unet.device, self.settings
         noise = Noise(seeds, device)
-        pictures = [Image.open(pair.image) for pair in pairs]
+        pictures = [Image.fromarray(read_picture(pair.image)) for pair in pairs]
         pixels = torch.cat([vae_pixels(picture, settings.width, settings.height) for picture in pictures])
         grid = (4, settings.height // 8, settings.width // 8)
         first = encode_sample(self.vae, pixels.to(device), noise(*grid), self.behaviour.latent_scale)

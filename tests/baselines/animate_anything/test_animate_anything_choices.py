@@ -3,18 +3,22 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from baselines.animate_anything.checkpoint import Spacing, read_spacing
-from baselines.animate_anything.model import prepare
-from baselines.animate_anything.preprocess import frame_size, mask_latent, mask_pixels
+from baselines.animate_anything.checkpoint import Spacing, check_configurations, read_spacing
+from baselines.animate_anything.model import build, prepare
+from baselines.animate_anything.network import predict_guided
+from baselines.animate_anything.preprocess import PictureError, frame_size, mask_latent, mask_pixels
 from baselines.animate_anything.settings import Settings
 from baselines.animate_anything.solver import schedule, solve, start
 from baselines.diffusers_config import ConfigError
+from baselines.modelscope.networks import Sizes
 from baselines.settings import SettingsError, with_changes
 from baselines.source import Source
 from ti2v_bench.model import ModelOptions
@@ -90,6 +94,82 @@ def test_solver_equals_diffusers_own_with_the_older_last_sigma(steps: int, spaci
         expected = theirs.step((expected * t / 500).sin(), t, expected).prev_sample
     *_, found = solve(lambda x, t: (x * t / 500).sin(), found, plan)
     assert float((found - expected).abs().max()) < 2e-4
+
+
+class _Scaled:
+    """Stands for a network whose noise is the latents times the mean of the text."""
+
+    dtype = torch.float32
+
+    def time_proj(self, strength: Tensor) -> Tensor:
+        return strength[:, None]
+
+    def __call__(self, sample: Tensor, t: Tensor, text: Tensor, **_: object) -> tuple[Tensor]:
+        return (sample[:, 1:] * text.mean(dim=(1, 2))[:, None, None, None, None],)
+
+
+@pytest.mark.parametrize(("guidance", "factor"), [(0.0, 3.0), (1.0, 3.0), (1.5, 4.0), (9.0, 19.0)])
+def test_guidance_of_one_or_less_is_none(guidance: float, factor: float) -> None:
+    """Published: the pipeline guides where the weight is above 1 only; below, the prompt alone counts (3 here)."""
+    x, first, mask = torch.randn(2, 4, 3, 2, 2), torch.randn(2, 4, 1, 2, 2), torch.ones(2, 1, 1, 2, 2)
+    texts = (torch.ones(2, 5, 6), 3 * torch.ones(2, 5, 6))
+    unet: Any = _Scaled()
+    found = predict_guided(unet, x, torch.tensor(7), texts, first, mask, torch.tensor([4.0, 5.0]), guidance)
+    torch.testing.assert_close(found, factor * x)
+
+
+@pytest.mark.parametrize(("steps", "spacing"), [(999, "leading"), (900, "trailing"), (1000, "linspace")])
+def test_steps_that_fall_together_are_refused(steps: int, spacing: str) -> None:
+    with pytest.raises(SettingsError, match=f"{steps} steps of {spacing} spacing do not fit"):
+        build(ModelOptions(weights="random-tiny", settings={"steps": str(steps), "spacing": spacing}))
+
+
+def test_masks_of_two_colours_are_resized_as_pillow_does_and_count_by_index() -> None:
+    half = np.zeros((3, 5), np.uint8)
+    half[:, 2:] = 1
+    palette = Image.fromarray(half, "L").convert("P")
+    palette.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white, and still does not move
+    expected = np.where(np.asarray(palette.resize((16, 8))) > 0, 255, 0)
+    assert np.array_equal(mask_pixels(palette, 8, 16), expected)
+    assert 0 < np.count_nonzero(expected) < expected.size
+    black_and_white = Image.fromarray(half * 255).convert("1")
+    assert np.array_equal(mask_pixels(black_and_white, 8, 16), expected)
+
+
+def test_empty_mask_moves_nothing_but_everything_in_the_app(tmp_path: Path) -> None:
+    Image.new("L", (80, 64)).save(tmp_path / "mask.png")
+    eval_rule, app = (Settings(mask=tmp_path / "mask.png", strength_rule=rule) for rule in ("eval", "app"))
+    picture = Image.new("RGB", (80, 64))
+    assert not prepare(picture, eval_rule).mask.any()
+    assert bool((prepare(picture, app).mask == 1).all())
+
+
+def test_mask_that_cannot_be_read_is_refused_before_the_networks_are_made(tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+    for name in ("absent.png", "words.png"):
+        with pytest.raises(SettingsError, match=f"Setting mask=.*{name}' is no picture"):
+            build(ModelOptions(weights="random-tiny", settings={"mask": str(tmp_path / name)}))
+
+
+def test_picture_too_narrow_for_any_video_is_named() -> None:
+    with pytest.raises(PictureError, match="3x1000 pixels would become a video of 0x"):
+        frame_size(3, 1000, 64 * 64)
+
+
+@pytest.mark.parametrize(
+    ("file", "option", "value"),
+    [
+        ("unet/config.json", "motion_mask", False),
+        ("unet/config.json", "attention_head_dim", 32),
+        ("vae/config.json", "scaling_factor", 0.13025),
+        ("text_encoder/config.json", "hidden_act", "quick_gelu"),
+    ],
+)
+def test_published_configuration_that_differs_is_refused(tmp_path: Path, file: str, option: str, value: object) -> None:
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(json.dumps({option: value}))
+    with pytest.raises(ConfigError, match=f"{option} = {value}|{option} = '{value}'"):
+        check_configurations(Source(ModelOptions(weights=str(tmp_path))), Sizes())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What was published twice, or oddly, is followed as its settings say."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def test_a_grey_last_frame_is_left_out(share: float, kept: int) -> None:
     frames = np.zeros((5, 10, 10, 3), np.uint8)
     frames[-1].reshape(-1)[: round(share * 300)] = 117
     assert len(without_grey_end(frames)) == kept
+    assert len(without_grey_end(frames[-1:])) == 1  # the official code writes an only frame as it is
 
 
 def test_last_step_ends_with_a_little_noise_and_the_hubs_without() -> None:
@@ -50,6 +52,7 @@ def test_both_published_readings_are_named() -> None:
     assert (BEHAVIOURS["official"].image_factor, BEHAVIOURS["hub"].image_factor) == (2.0, 1.0)
     assert (BEHAVIOURS["official"].latent_scale, BEHAVIOURS["hub"].latent_scale) == (0.18215, 0.18125)
     assert (BEHAVIOURS["official"].negative_prompt, BEHAVIOURS["hub"].negative_prompt) == (NEGATIVE, "")
+    assert (BEHAVIOURS["official"].least_guidance, BEHAVIOURS["hub"].least_guidance) == (-math.inf, 1.0)
 
 
 @pytest.mark.parametrize(("behaviour", "factor"), [("official", 2.0), ("hub", 1.0)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from baselines.modelscope.diffusion import before, clean_from_noise, ddim, linear_sd_alphas, timesteps
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.trunk import build_text_unet
 from baselines.ti2v_zero.sampler import Draw, Network, Resampling, sample_clip, slide, updates
@@ -90,6 +91,25 @@ def test_whole_loop_matches_and_uses_every_draw(fixture: Parity) -> None:
         found = sample_clip(network, given["cond_vid"], how, draw)
         assert relative(found, expected[f"{name}.output"]) < 2e-4
         assert next(count) == len(case["draw_labels"])
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_update_equals_diffusers_own(eta: float) -> None:
+    from diffusers import DDIMScheduler
+
+    theirs = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1,
+    )  # fmt: skip
+    theirs.set_timesteps(4)
+    torch.manual_seed(0)
+    x, noise, drawn = torch.randn(3, 1, 4, 2, 3, 3).double()
+    alphas = linear_sd_alphas().tolist()
+    for t in timesteps(4)[:-1]:
+        expected = theirs.step(noise, t, x, eta=eta, variance_noise=drawn).prev_sample
+        clean = clean_from_noise(x, noise, alphas[t])
+        found = ddim(x, clean, alphas[t], alphas[before(t, 4)], eta, drawn)
+        assert float((found - expected).abs().max()) < 1e-5  # theirs reads a float32 table
 
 
 def test_videos_of_a_batch_do_not_touch_each_other() -> None:
