@@ -50,7 +50,15 @@ def test_text_becomes_the_fields_type(name: str, text: str, value: object) -> No
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("steps", "2.5"), ("trailing", "maybe"), ("spacing", "cosine"), ("size", "1,2,3"), ("fps", "1/0")],
+    [
+        ("steps", "2.5"),
+        ("guidance", "nan"),
+        ("guidance", "inf"),
+        ("trailing", "maybe"),
+        ("spacing", "cosine"),
+        ("size", "1,2,3"),
+        ("fps", "1/0"),
+    ],
 )
 def test_text_of_another_type_is_refused_by_name_and_value(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}='{text}'"):
