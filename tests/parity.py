@@ -38,6 +38,13 @@ class Parity:
         }
         return {key: _full(value) for key, value in found.items()}
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's weights: its own, or those of the U-Net's fixture that the `.json` names."""
+        if own := self.group("weights"):
+            return own
+        name = next(word.strip(".,;()") for word in self.info["weights"].split() if "unet" in word)
+        return self.sibling(name).group("weights")
+
     def sibling(self, name: str) -> "Parity":
         """Another fixture of the same folder, e.g. the one that holds this sampler's weights."""
         return Parity(self.path.with_name(name.removesuffix(".safetensors").removesuffix(".json") + ".json"))

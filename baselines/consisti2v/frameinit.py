@@ -69,9 +69,10 @@ def low_pass(shape: tuple[int, int, int], kind: Filter, spatial: float, temporal
 
 def _box(shape: tuple[int, int, int], spatial: float, temporal: float) -> Tensor:
     f, h, w = (size // 2 for size in shape)
-    frames, cells = round(f * temporal), round(h * spatial)  # Published: the width's reach is the height's, too.
+    frames, cells = round(f * temporal), round(h * spatial)  # Published: the width's reach is the height's, too …
     mask = torch.zeros(shape)
-    mask[max(f - frames, 0) : f + frames, max(h - cells, 0) : h + cells, max(w - cells, 0) : w + cells] = 1
+    # … so that a start before the narrower width's begin is negative, and Python counts it from the end.
+    mask[f - frames : f + frames, h - cells : h + cells, w - cells : w + cells] = 1
     return mask
 
 

@@ -1,5 +1,7 @@
 """Cinemo's start latents, sampler, autoencoder and pictures against the official code's recorded tensors."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
@@ -12,17 +14,15 @@ from baselines.cinemo.noise import dct_start, low_frequencies
 from baselines.cinemo.preprocess import cover, with_base
 from baselines.cinemo.sampler import residuals
 from baselines.lavie.config import read_config
-from baselines.sampling.guidance import guided
-from baselines.sampling.leading import Step, add_noise, ddim_step, leading_steps, linear_alphas
+from baselines.sampling.leading import Step, add_noise, leading_steps, linear_alphas
 from tests.parity import Parity
 
 SAMPLER = "cinemo_sampler*"
 
 
 def unet_of(fixture: Parity) -> CinemoUNet:
-    name = next(word.strip(".,;()") for word in fixture.info["weights"].split() if "unet" in word)
     unet = CinemoUNet(read_config(fixture.info["config"]), read_motion_width(fixture.info["config"]))
-    unet.load_state_dict(fixture.sibling(name).group("weights"))
+    unet.load_state_dict(fixture.weights())
     return unet.eval()
 
 
@@ -30,6 +30,14 @@ def steps_of(fixture: Parity, steps: int) -> list[Step]:
     scheduler = fixture.info["settings"]["scheduler"]
     alphas = linear_alphas(scheduler["beta_start"], scheduler["beta_end"])
     return leading_steps(alphas, steps, 1.0 if scheduler["set_alpha_to_one"] else alphas[0].item())
+
+
+def sampled(fixture: Parity, unet: CinemoUNet, x: Tensor, steps: list[Step]) -> Iterator[Tensor]:
+    """Our sampler from latents `x`, with everything else as recorded."""
+    inputs, settings = fixture.group("inputs"), fixture.info["settings"]
+    text = (inputs["text_embed_negative"], inputs["text_embed"])
+    base, motion = inputs["base_content_f64"].float(), settings["motion_bucket_id"]
+    return residuals(unet, x, text, base, motion, steps, settings["guidance_scale"])
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -87,19 +95,15 @@ def test_each_step_from_its_recorded_state_matches(fixture: Parity, run: str) ->
     inputs, expected, settings = fixture.group("inputs"), fixture.group("expected"), fixture.info["settings"]
     if f"{run}.steps" not in expected:
         pytest.skip(f"{run} is not recorded")
-    unet, base = unet_of(fixture), inputs["base_content_f64"].float()
+    unet, outputs = unet_of(fixture), list[Tensor]()
+    unet.register_forward_hook(lambda module, args, output: outputs.append(output))
     start = expected["dct.latents_f64"].float() if run == "dct" else inputs["noise"]
     states = [start, *expected[f"{run}.steps"]]
-    text = torch.cat([inputs["text_embed_negative"], inputs["text_embed"]])
-    motion = expected.get("motion_ids", torch.full((2,), float(settings["motion_bucket_id"])))
     for count, step in enumerate(steps_of(fixture, settings["num_inference_steps"])):
-        x = states[count]
-        output = unet(torch.cat([x, x]), torch.full((2,), step.timestep), text, torch.cat([base, base]), motion)
-        if count == 0 and run == "dct" and "unet_output_first_step" in expected:
-            assert relative(output, expected["unet_output_first_step"]) < 1e-5
-        unconditional, conditional = output.chunk(2)
-        after = ddim_step(x, guided(conditional, unconditional, settings["guidance_scale"]), step)
+        after = next(sampled(fixture, unet, states[count], [step]))
         assert relative(after, states[count + 1]) < 5e-5  # guidance amplifies the network's rounding
+    if run == "dct" and "unet_output_first_step" in expected:
+        assert relative(outputs[0], expected["unet_output_first_step"]) < 1e-5
 
 
 @pytest.mark.parametrize("run", ["dct", "plain"])
@@ -109,15 +113,8 @@ def test_whole_trajectory_matches(fixture: Parity, run: str) -> None:
     inputs, expected, settings = fixture.group("inputs"), fixture.group("expected"), fixture.info["settings"]
     if f"{run}.steps" not in expected:
         pytest.skip(f"{run} is not recorded")
-    trajectory = residuals(
-        unet_of(fixture),
-        expected["dct.latents_f64"].float() if run == "dct" else inputs["noise"],
-        (inputs["text_embed_negative"], inputs["text_embed"]),
-        inputs["base_content_f64"].float(),
-        settings["motion_bucket_id"],
-        steps_of(fixture, settings["num_inference_steps"]),
-        settings["guidance_scale"],
-    )
+    start = expected["dct.latents_f64"].float() if run == "dct" else inputs["noise"]
+    trajectory = sampled(fixture, unet_of(fixture), start, steps_of(fixture, settings["num_inference_steps"]))
     for ours, theirs in zip(trajectory, expected[f"{run}.steps"], strict=True):
         assert relative(ours, theirs) < 5e-5
 

@@ -25,11 +25,7 @@ def steps_of(info: dict[str, Any], steps: int) -> list[Step]:
 
 def unet_of(fixture: Parity) -> ConsistUNet:
     unet = ConsistUNet(read_config(fixture.info["config"]))
-    weights = fixture.group("weights")
-    if not weights:
-        name = next(word.strip(".,;()") for word in fixture.info["weights"].split() if "unet" in word)
-        weights = fixture.sibling(name).group("weights")
-    unet.load_state_dict(weights)
+    unet.load_state_dict(fixture.weights())
     return unet.eval()
 
 
@@ -38,11 +34,25 @@ def guidance_of(fixture: Parity, run: str) -> Guidance:
     return Guidance(scales["guidance_scale_txt"], scales["guidance_scale_img"], scales["guidance_rescale"])
 
 
+def start_of(fixture: Parity) -> Tensor:
+    """Recorded start latents of all frames; without FrameInit they are the noise."""
+    expected = fixture.group("expected")
+    return expected["latents_init"] if "latents_init" in expected else noise_of(fixture)
+
+
+def noise_of(fixture: Parity) -> Tensor:
+    """Our noise of a clip from the recorded draws, in the order in which they were drawn."""
+    inputs, info = fixture.group("inputs"), fixture.info
+    draws = iter([inputs[name] for name in ("base_noise", "ind_noise") if name in inputs])
+    shape = tuple(inputs["ind_noise"].shape)
+    return shared_noise(lambda *size: next(draws), shape, info["noise_sampling_method"], info["noise_alpha"])
+
+
 def conditions_of(fixture: Parity) -> Conditions:
-    inputs, expected = fixture.group("inputs"), fixture.group("expected")
-    first, start = expected["first_frame_latents"][:, :, None], expected["latents_init"]
+    inputs = fixture.group("inputs")
+    first = fixture.group("expected")["first_frame_latents"][:, :, None]
     text = (inputs["uncond_embeddings"], inputs["cond_embeddings"])
-    return Conditions(text, first, start[:, :, :1], fixture.info["frame_stride"])
+    return Conditions(text, first, start_of(fixture)[:, :, :1], fixture.info["frame_stride"])
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -67,12 +77,11 @@ def test_start_latents_match(fixture: Parity) -> None:
     mean, logvar = inputs["vae_moments"].chunk(2, dim=1)
     first = (mean + torch.exp(0.5 * logvar.clamp(-30, 20)) * inputs["vae_noise"]) * 0.18215
     torch.testing.assert_close(first, expected["first_frame_latents"], rtol=0, atol=1e-6)
-    draws = iter([inputs["base_noise"], inputs["ind_noise"]])
-    shape = tuple(inputs["ind_noise"].shape)
-    noise = shared_noise(lambda *size: next(draws), shape, info["noise_sampling_method"], info["noise_alpha"])
+    if "latents_init" not in expected:
+        return  # recorded without FrameInit: the noise is the start, and the first step holds it to the recording
+    noise, settings = noise_of(fixture), info["frameinit"]
     torch.testing.assert_close(noise, expected["noise_mixed"], rtol=0, atol=1e-6)
-    settings = info["frameinit"]
-    mask = low_pass(shape[2:], settings["method"], settings["d_s"], settings["d_t"], settings.get("n", 4))
+    mask = low_pass(tuple(noise.shape[2:]), settings["method"], settings["d_s"], settings["d_t"], settings.get("n", 4))
     torch.testing.assert_close(mask, expected["freq_filter"].view_as(mask), rtol=0, atol=1e-6)
     alpha = linear_alphas(info["scheduler"]["beta_start"], info["scheduler"]["beta_end"])[
         settings["noise_level"]
@@ -94,11 +103,11 @@ def test_each_step_from_its_recorded_state_matches(fixture: Parity) -> None:
 
 def _steps_match(fixture: Parity, run: str) -> None:
     guidance, given = guidance_of(fixture, run), conditions_of(fixture)
-    everything, expected = fixture.group("expected"), fixture.group(f"expected.{run}")
+    expected = fixture.group(f"expected.{run}")
     unet, (text, first) = unet_of(fixture), given.for_branches(guidance.branches)
     if "step0_first_frame_batched" in expected:
         torch.testing.assert_close(first, expected["step0_first_frame_batched"])
-    states = [everything["latents_init"][:, :, 1:], *expected["latents_per_step"]]
+    states = [start_of(fixture)[:, :, 1:], *expected["latents_per_step"]]
     stride = torch.full((len(text),), given.stride)
     for count, step in enumerate(steps_of(fixture.info, fixture.info["num_inference_steps"])):
         x = states[count]
@@ -117,9 +126,9 @@ def test_whole_trajectory_matches(fixture: Parity) -> None:
 
 def _trajectory_matches(fixture: Parity, run: str) -> None:
     guidance, given = guidance_of(fixture, run), conditions_of(fixture)
-    everything, expected = fixture.group("expected"), fixture.group(f"expected.{run}")
+    expected = fixture.group(f"expected.{run}")
     steps = steps_of(fixture.info, fixture.info["num_inference_steps"])
-    trajectory = list(denoised(unet_of(fixture), everything["latents_init"][:, :, 1:], given, steps, guidance))
+    trajectory = list(denoised(unet_of(fixture), start_of(fixture)[:, :, 1:], given, steps, guidance))
     for ours, theirs in zip(trajectory, expected["latents_per_step"], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=5e-4)
     if "final_latents" in expected:
@@ -146,6 +155,13 @@ def test_pictures_match(fixture: Parity) -> None:
         ours = scale_and_crop(inputs[name].numpy(), *given["target_hw"])
         half = fixture.tensors[f"expected.image.{name}"].dtype == torch.float16
         torch.testing.assert_close(ours, expected[name], rtol=0, atol=1e-3 if half else 1e-6)
+
+
+def test_box_of_a_narrow_clip_wraps_around_as_published() -> None:
+    """The reach is the height's half for both axes; a slice from -1 of 8 columns to 9 holds the last column alone."""
+    expected = torch.zeros(2, 10, 8)
+    expected[:, :, 7] = 1
+    assert torch.equal(low_pass((2, 10, 8), "box", 1.0, 1.0), expected)
 
 
 def test_without_stop_frequency_nothing_is_exchanged() -> None:

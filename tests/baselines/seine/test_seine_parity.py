@@ -17,9 +17,8 @@ METHODS = ("ddpm", "ddim")
 
 
 def unet_of(fixture: Parity) -> LavieUNet:
-    name = next(word.strip(".,;()") for word in fixture.info["weights"].split() if "unet" in word)
     unet = LavieUNet(read_config(fixture.info["config"]))
-    unet.load_state_dict(fixture.sibling(name).group("weights"))
+    unet.load_state_dict(fixture.weights())
     return unet.eval()
 
 
