@@ -27,7 +27,17 @@ from baselines.cinemo.network import CinemoUNet, read_motion_width
 from baselines.cinemo.noise import dct_start
 from baselines.cinemo.preprocess import cover, with_base
 from baselines.cinemo.sampler import residuals
-from baselines.cinemo.settings import SCHEDULER, TEXT, UNET, UNET_CONFIG, VAE, VAE_CONFIG, VOCABULARY, Settings
+from baselines.cinemo.settings import (
+    SCHEDULER,
+    TEXT,
+    TEXT_CONFIG,
+    UNET,
+    UNET_CONFIG,
+    VAE,
+    VAE_CONFIG,
+    VOCABULARY,
+    Settings,
+)
 from baselines.diffusers_config import ConfigError, Published, require, require_equal
 from baselines.diffusers_layout import pickled
 from baselines.fast import speed_up
@@ -147,6 +157,9 @@ def _check(source: Source, sizes: Sizes) -> bool:
     if read_motion_width(published) != sizes.motion:
         raise ConfigError(f"{UNET_CONFIG.file} says addition_time_embed_dim = {read_motion_width(published)}.")
     check_config(source.json(VAE_CONFIG), sizes.vae)
+    require(
+        source.json(TEXT_CONFIG), {**sizes.text.config(), "max_position_embeddings": 77, "use_attention_mask": False}
+    )
     return _final_alpha_is_one(source.json(SCHEDULER))
 
 

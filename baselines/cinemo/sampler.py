@@ -38,7 +38,7 @@ def residuals(
     branches = 2 if guidance > 1 else 1
     states = torch.cat(text) if branches == 2 else text[1]
     bases = base.repeat(branches, 1, 1, 1, 1)
-    motions = torch.full((len(states),), float(motion), device=x.device)
+    motions = torch.full((len(states),), float(motion), device=x.device, dtype=x.dtype)  # rounded to it, as published
     for step, timestep in in_steps(steps, x.device, len(states)):
         noise = network(x.repeat(branches, 1, 1, 1, 1), timestep, states, bases, motions)
         if branches == 2:

@@ -13,6 +13,7 @@ UNET_CONFIG = WeightFile(REPO, "unet/config.json", licence=_LICENCE)
 VAE = WeightFile(REPO, "vae_temporal_decoder/diffusion_pytorch_model.safetensors", licence=_LICENCE)
 VAE_CONFIG = WeightFile(REPO, "vae_temporal_decoder/config.json", licence=_LICENCE)
 TEXT = WeightFile(REPO, "text_encoder/model.safetensors", licence=_LICENCE)
+TEXT_CONFIG = WeightFile(REPO, "text_encoder/config.json", licence=_LICENCE)
 VOCABULARY = WeightFile(REPO, "tokenizer/merges.txt", licence=_LICENCE)
 SCHEDULER = WeightFile(REPO, "scheduler/scheduler_config.json", licence=_LICENCE)
 
@@ -65,7 +66,7 @@ CARD = ModelCard(
     title="Cinemo",
     source=f"{OFFICIAL} (Ma et al., 2024, Consistent and Controllable Image Animation with Motion Diffusion Models)",
     licence="Apache-2.0 (code and weights, README)",
-    weights=(UNET, UNET_CONFIG, VAE, VAE_CONFIG, TEXT, VOCABULARY, SCHEDULER),
+    weights=(UNET, UNET_CONFIG, VAE, VAE_CONFIG, TEXT, TEXT_CONFIG, VOCABULARY, SCHEDULER),
     frames=16,
     fps=8,
     size="320x512",

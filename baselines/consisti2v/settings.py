@@ -73,6 +73,9 @@ class Settings:
             raise ValueError("guidance_rescale works only with image_guidance 1; the official code stops there, too")
         if not 0 <= self.noise_level <= 999:
             raise ValueError(f"noise_level {self.noise_level} is not in 0 to 999")
+        for name in ("guidance_rescale", "stop_spatial", "stop_temporal"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not in 0 to 1")
         if min(self.frame_stride, self.fps, self.decode_at_once, self.filter_order) < 1:
             raise ValueError("frame_stride, fps, decode_at_once and filter_order must be at least 1")
 

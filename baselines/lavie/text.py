@@ -26,16 +26,22 @@ class ClipShape:
     heads: int = 12
     vocabulary: int = 49408
 
+    def config(self) -> dict[str, object]:
+        """As in a published `config.json`."""
+        return {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": 4 * self.width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "hidden_act": "quick_gelu",
+        }
+
 
 def build_clip(shape: ClipShape) -> CLIPTextModel:
     """The encoder without weights, in evaluation mode; `last_hidden_state` is after the final norm."""
     config = CLIPTextConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=4 * shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        hidden_act="quick_gelu",
+        **shape.config(),
         bos_token_id=None,
         eos_token_id=2,  # "the largest id ends the text", for the pooled output that nobody here reads
     )

@@ -61,8 +61,9 @@ def ddim_step(x: Tensor, noise: Tensor, step: Step) -> Tensor:
 
 
 def add_noise(clean: Tensor, noise: Tensor, alpha: float) -> Tensor:
-    """sqrt(a) clean + sqrt(1 - a) noise, in the wider of the two dtypes."""
-    return clean * _root(np.float32(alpha)) + noise * _root(1 - np.float32(alpha))
+    """sqrt(a) clean + sqrt(1 - a) noise, all of it in the dtype of `clean`."""
+    kept = torch.tensor(alpha, dtype=clean.dtype)
+    return clean * kept.sqrt() + noise.to(clean.dtype) * (1 - kept).sqrt()
 
 
 def in_steps(steps: list[Step], device: torch.device, batch: int) -> Iterator[tuple[Step, Tensor]]:

@@ -53,6 +53,7 @@ def _cinemo() -> Repositories:
         cinemo_files.VAE.file: save(_own(random_state(lambda: build_temporal_vae(sizes.vae), 2))),
         cinemo_files.VAE_CONFIG.file: _json(sizes.vae.config() | {"force_upcast": True}),
         cinemo_files.TEXT.file: save(_texts(random_state(lambda: build_clip(sizes.text), 3))),
+        cinemo_files.TEXT_CONFIG.file: _json({"hidden_size": sizes.text.width, "hidden_act": "quick_gelu"}),
         cinemo_files.VOCABULARY.file: merges(),
         cinemo_files.SCHEDULER.file: _json(
             {"beta_schedule": "scaled_linear", "set_alpha_to_one": False, "num_train_timesteps": 1000}

@@ -123,6 +123,8 @@ def test_half_precision_stays_near_single_precision(name: str, pairs: list[Pair]
         ("cinemo", {"dct_share": "2"}),
         ("consisti2v", {"image_guidance": "2", "guidance_rescale": "0.7"}),
         ("consisti2v", {"noise_level": "1000"}),
+        ("consisti2v", {"stop_spatial": "-0.1"}),
+        ("consisti2v", {"guidance_rescale": "1.5"}),
         ("consisti2v", {"width": "4"}),
     ],
 )
@@ -146,6 +148,9 @@ def test_one_file_is_not_enough(name: str, pairs: list[Pair]) -> None:
         ("cinemo", "unet/config.json", "addition_time_embed_dim", 64),
         ("cinemo", "vae_temporal_decoder/config.json", "scaling_factor", 0.13025),
         ("cinemo", "scheduler/scheduler_config.json", "prediction_type", "v_prediction"),
+        ("cinemo", "text_encoder/config.json", "hidden_act", "gelu"),
+        ("cinemo", "text_encoder/config.json", "num_attention_heads", 4),
+        ("consisti2v", "unet/config.json", "timestep_post_act", "silu"),
         ("consisti2v", "unet/config.json", "attention_head_dim", [1, 2]),
         ("consisti2v", "vae/config.json", "scaling_factor", 0.13025),
         ("consisti2v", "text_encoder/config.json", "hidden_act", "quick_gelu"),

@@ -42,13 +42,15 @@ def test_half_precision_latents_stay_half() -> None:
     torch.testing.assert_close(ddim_step(x, noise, step), expected, rtol=0, atol=2e-3)
 
 
-def test_add_noise_agrees_with_the_diffusers_scheduler() -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_add_noise_is_the_diffusers_schedulers_in_the_precision_of_the_clean_latents(dtype: torch.dtype) -> None:
     scheduler = theirs(*CASES[0])
-    clean, noise = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 3)
+    clean = torch.randn(2, 3).to(dtype)
+    noise = torch.randn(2, 3) if dtype == torch.float64 else torch.randn(2, 3).to(dtype)
     expected = scheduler.add_noise(clean, noise, torch.tensor([975]))
-    torch.testing.assert_close(
-        add_noise(clean, noise, scheduler.alphas_cumprod[975].item()), expected, rtol=0, atol=1e-6
-    )
+    ours = add_noise(clean, noise, scheduler.alphas_cumprod[975].item())
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, expected, rtol=0, atol=torch.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1000, 1001])
