@@ -46,8 +46,18 @@ class Clip:
             return file.read(self.size)
 
 
-def find_clips(source: Path) -> list[Clip]:
-    """All clips of a source, in a fixed order.
+@dataclass(frozen=True)
+class Source:
+    """What a place holds."""
+
+    clips: list[Clip]
+    """In a fixed order."""
+    silent: list[str]
+    """Names of videos without a caption, which are left out."""
+
+
+def find_clips(source: Path) -> Source:
+    """All clips of a source.
 
     Args:
         source: a folder of videos, each with its caption in a `.txt` of the same stem; a folder of `.tar` shards
@@ -65,11 +75,14 @@ def find_clips(source: Path) -> list[Clip]:
         clips = list(_from_folder(source))
     else:
         raise ClipsError(f"No clips at {source}: name a folder, a .csv, a .parquet or a .tar that exists.")
-    if not clips:
+    found = Source([clip for clip in clips if clip.caption], [clip.name for clip in clips if not clip.caption])
+    if not found.clips:
+        silent = f"; {len(found.silent)} videos have none" if found.silent else ""
         raise ClipsError(
-            f"{source} has no clip with a caption. Beside x.mp4 its caption is expected in x.txt (or x.json in a tar)."
+            f"{source} has no clip with a caption{silent}. Beside x.mp4 its caption is expected in x.txt (or x.json in "
+            "a tar), in a table in a column caption."
         )
-    return clips
+    return found
 
 
 def _from_folder(folder: Path) -> Iterator[Clip]:
@@ -77,8 +90,8 @@ def _from_folder(folder: Path) -> Iterator[Clip]:
         yield from _from_tar(tar)
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEOS):
         caption = path.with_suffix(".txt")
-        if caption.is_file():
-            yield Clip(str(path.relative_to(folder)), path, caption.read_text(encoding="utf-8").strip())
+        text = caption.read_text(encoding="utf-8", errors="replace").strip() if caption.is_file() else ""
+        yield Clip(str(path.relative_to(folder)), path, text)
 
 
 def _from_table(path: Path) -> Iterator[Clip]:
@@ -119,8 +132,7 @@ def _from_tar(path: Path) -> Iterator[Clip]:
     except (OSError, tarfile.TarError) as error:
         raise ClipsError(f"{path} is no uncompressed tar that can be read: {error}") from error
     for stem, (offset, size) in videos.items():
-        if captions.get(stem):
-            yield Clip(f"{path.name}/{stem}", path, captions[stem], offset, size)
+        yield Clip(f"{path.name}/{stem}", path, captions.get(stem, ""), offset, size)
 
 
 def _caption(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> str:

@@ -1,6 +1,6 @@
 """A trained model as a folder: settings, weights, model card, and what a resumed run needs.
 
-    OUT/checkpoint-001000/settings.json, unet.safetensors (averaged weights), README.md, state/ (accelerate's)
+    OUT/checkpoint-001000/settings.json, unet.safetensors (averaged weights), README.md, state/
 
 A checkpoint is written under another name and renamed when it is whole; a killed run leaves none that is broken.
 """
@@ -48,6 +48,12 @@ def latest(out: Path) -> Path | None:
     return found[-1][1] if found else None
 
 
+def as_json(content: Mapping[str, object]) -> dict[str, object]:
+    """As JSON gives it back: lists for tuples."""
+    result: dict[str, object] = json.loads(json.dumps(content))
+    return result
+
+
 def write_settings(folder: Path, saved: Saved, settings: MotifSettings, train: TrainSettings) -> None:
     """`settings.json` and the model card."""
     (folder / SETTINGS).write_text(json.dumps(asdict(saved), indent=1), encoding="utf-8")
@@ -81,9 +87,13 @@ def publish(partial: Path, final: Path) -> None:
 
 
 def prune(out: Path, keep: int) -> None:
-    """Remove all but the newest `keep` + 1 checkpoints, and what killed runs left."""
+    """Remove all but the newest `keep` + 1 checkpoints."""
     for _, path in checkpoints(out)[: -(keep + 1)]:
         shutil.rmtree(path)
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed runs left unfinished."""
     for path in out.glob("*.partial"):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from ti2v_bench.files import write_bytes
+from ti2v_bench.files import storage_errors, write_bytes
 
 
 class Journal:
     """Logs of one run; on resuming, lines after the checkpoint's step are dropped, since they will come again."""
 
     def __init__(self, out: Path, from_step: int) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
         self._path, self._broken = out / "log.jsonl", out / "broken.jsonl"
         for path in (self._path, self._broken):
             _forget_after(path, from_step)
@@ -57,7 +58,7 @@ def read_log(path: Path) -> list[dict[str, object]]:
 
 
 def _append(path: Path, row: Mapping[str, object]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with storage_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 

@@ -1,5 +1,6 @@
 """One training objective: noise the latents, predict, weigh the error by motion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +28,35 @@ class Batch:
     """m', (B, F, h, w) in [0, 1]."""
 
 
-def draw(batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Timesteps (B,) and noise for a batch, from a CPU generator so that a resumed run draws the same."""
-    timestep = torch.randint(STEPS, (len(batch.latents),), generator=generator)
-    noise = torch.randn(batch.latents.shape, generator=generator)
-    return timestep.to(batch.latents.device), noise.to(batch.latents.device)
+@dataclass(frozen=True)
+class Draws:
+    """What is random in one step; on the CPU."""
+
+    timestep: Tensor
+    """(B,) int64 in [0, 1000)."""
+    noise: Tensor
+    """(B, 4, F, h, w) standard normal: the forward process's."""
+    posterior: Tensor
+    """The same shape: the autoencoder's sample of the clean latents."""
+
+
+def draw(seed: int, step: int, places: Sequence[int], shape: tuple[int, ...]) -> Draws:
+    """The draws of some places of one global batch.
+
+    Each place has a generator of its own, so that neither resuming nor the number of processes changes what is drawn.
+
+    Args:
+        seed: of the run.
+        step: number of the global batch.
+        places: positions in it, each below 65537.
+        shape: of one clip's latents, (4, F, h, w).
+    """
+    rows = []
+    for place in places:
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + step) * 65_537 + place)
+        timestep = torch.randint(STEPS, (), generator=generator)
+        rows.append((timestep, *torch.randn(2, *shape, generator=generator)))
+    return Draws(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
 def objective(

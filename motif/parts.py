@@ -66,22 +66,24 @@ class Encoders:
         return tokens if self.tokens is None else torch.cat([tokens, self.tokens(pictures)], dim=1)
 
     @torch.no_grad()
-    def latents(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled samples of the posterior for (B, 3, F, H, W) in [-1, 1]: (B, 4, F, h, w) float32.
+    def latents(self, video: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Scaled latents of (B, 3, F, H, W) in [-1, 1]: (B, 4, F, h, w) float32.
 
-        The noise comes from a CPU generator; None takes the mean instead.
+        Samples of the posterior with this `noise` (B, 4, F, h, w); its mean where None.
         """
         clips, frames = video.shape[0], video.shape[2]
-        pixels = video.transpose(1, 2).flatten(0, 1)
-        parts = [self._encode(part, generator) for part in torch.split(pixels, _AT_ONCE)]
+        pixels = torch.split(video.transpose(1, 2).flatten(0, 1), _AT_ONCE)
+        if noise is None:
+            parts = [encode_mean(self.autoencoder, part) for part in pixels]
+        else:
+            noises = torch.split(noise.to(self.device).transpose(1, 2).flatten(0, 1), _AT_ONCE)
+            parts = [encode_sample(self.autoencoder, *both) for both in zip(pixels, noises, strict=True)]
         return torch.unflatten(torch.cat(parts), 0, (clips, frames)).transpose(1, 2).float()
 
-    def _encode(self, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
-        if generator is None:
-            return encode_mean(self.autoencoder, pixels)
+    def latent_shape(self, video: Tensor) -> tuple[int, int, int, int]:
+        """(4, F, h, w) of one clip of `video` (B, 3, F, H, W)."""
         cell = 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
-        shape = (len(pixels), 4, pixels.shape[2] // cell, pixels.shape[3] // cell)
-        return encode_sample(self.autoencoder, pixels, torch.randn(shape, generator=generator).to(self.device))
+        return 4, video.shape[2], video.shape[3] // cell, video.shape[4] // cell
 
     @torch.no_grad()
     def pixels(self, latents: Tensor) -> Tensor:

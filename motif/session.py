@@ -1,15 +1,22 @@
 """A training run from what a user names: clips, folder, settings."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baselines.settings import SettingsError, with_changes
 from motif.settings import MotifSettings, SampleSettings, TrainSettings
 from ti2v_bench.motion.settings import HeatmapSettings
 
+if TYPE_CHECKING:
+    from motif.clips import Clip, Source
+
 CELL = 8
 """Pixels per latent cell of Stable Diffusion's autoencoder."""
+_SHOWN = 4
+"""Clips in a sample grid."""
 
 
 def split_settings(changes: Mapping[str, str], tiny: bool) -> tuple[MotifSettings, TrainSettings]:
@@ -61,7 +68,7 @@ def start(
         CheckpointError: VideoCrafter2's file is absent or not the expected one.
     """
     import torch
-    from accelerate import Accelerator, FullyShardedDataParallelPlugin
+    from accelerate import Accelerator
 
     from motif.batches import Stacker
     from motif.clips import find_clips
@@ -72,10 +79,10 @@ def start(
     from motif.watch import Watcher
     from ti2v_bench.motion.flow import flow_backend
 
-    clips = find_clips(source)
+    found = find_clips(source)
+    shown, clips = held_out(found.clips, train.held_out)
     accelerator = Accelerator(
         mixed_precision=train.precision if torch.cuda.is_available() else "no",
-        fsdp_plugin=FullyShardedDataParallelPlugin() if fsdp else None,
         cpu=not torch.cuda.is_available(),
     )
     backend = flow_backend(flow, flow_weights, str(accelerator.device))
@@ -90,9 +97,25 @@ def start(
     dtype = torch.bfloat16 if accelerator.device.type == "cuda" else torch.float32
     encoders = load_encoders(model, weights, dtype, str(accelerator.device))
     stack = Stacker(accelerator.device, heat)
-    plan = Plan(model, train, out, weights, backend.name)
+    plan = Plan(model, train, out, weights, backend.name, fsdp)
     trainer = Trainer(plan, Samples(clips, sampling, beside), stack, encoders, accelerator)
-    held_out = Samples(clips, replace(sampling, text_drop=0.0, seed=train.seed + 1), beside)
-    shown = [held_out[number] for number in range(min(4, len(clips)))] if train.sample_every else []
+    if accelerator.is_main_process:
+        print(_counted(source, found, len(shown)), file=sys.stderr)
+    own = Samples(shown or clips, replace(sampling, text_drop=0.0, seed=train.seed + 1), beside)
+    seen = [own[number] for number in range(min(_SHOWN, len(own.clips)))] if train.sample_every else []
     steps = SampleSettings(steps=2) if model.tiny else SampleSettings()
-    trainer.run(Watcher(shown, stack, encoders, model, steps, out) if shown else None)
+    trainer.run(Watcher(seen, stack, encoders, model, steps, out) if seen else None)
+
+
+def held_out(clips: list["Clip"], wanted: int) -> tuple[list["Clip"], list["Clip"]]:
+    """Evenly spaced clips that training never sees, and the others: `wanted` of them, a tenth at most."""
+    count = min(wanted, len(clips) // 10)
+    kept = {index * len(clips) // count for index in range(count)}
+    return [clips[i] for i in sorted(kept)], [clip for i, clip in enumerate(clips) if i not in kept]
+
+
+def _counted(source: Path, found: "Source", held: int) -> str:
+    line = f"{len(found.clips)} clips in {source}, {held} of them held out"
+    if found.silent:
+        line += f"; {len(found.silent)} videos without a caption are left out (first: {found.silent[0]})"
+    return line

@@ -101,3 +101,9 @@ class TrainSettings:
     """Steps between sample grids and the Figure 6 measure; 0 for neither."""
     workers: int = 2
     """Processes that decode clips."""
+    held_out: int = 4
+    """Clips kept out of training for sample grids and the Figure 6 measure, a tenth of the source at most."""
+
+
+FREE = ("steps", "per_device", "checkpointing", "save_every", "keep", "sample_every", "workers")
+"""Training settings that a resumed run may change: they alter its weights by rounding at most."""

@@ -1,30 +1,33 @@
-"""Trains MotiF on accelerate: one GPU, DDP, or FSDP over many nodes (start with torchrun or accelerate launch).
+"""Trains MotiF on accelerate: one GPU, DDP, or sharded over many nodes (start with torchrun or accelerate launch).
 
-Nothing random depends on how a run got where it is: samples, timesteps and noises are drawn from generators seeded by
-(seed, step, process), so that a run that was killed and resumed ends with the same weights as one that was not.
+Nothing random depends on how a run got where it is: samples follow from their number; timesteps and noises from
+(seed, step, place in the global batch). A run that was killed and resumed ends with the same weights as one that was
+not, and so does one on another number of processes, up to rounding.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
+from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from motif.batches import Numbers, Stacker, loader
 from motif.data import Sample, Samples
 from motif.diffusion import alphas_cumprod
-from motif.folder import STATE, WEIGHTS, Saved, latest, prune, publish, write_settings
+from motif.folder import STATE, WEIGHTS, Saved, as_json, latest, prune, publish, read_settings, sweep, write_settings
 from motif.journal import Journal
 from motif.network import checkpointed
 from motif.objective import Batch, draw, objective
 from motif.parts import Encoders, build_unet, start_state, to_json
-from motif.settings import MotifSettings, TrainSettings
+from motif.settings import FREE, MotifSettings, TrainSettings
+from motif.state import load_state, save_state, sharded, write_weights
 from ti2v_bench.errors import TI2VError
 
 
@@ -43,6 +46,12 @@ class Plan:
     """As `ModelOptions.weights`: where VideoCrafter2 comes from."""
     flow: str = "dis"
     """The flow backend's recorded name."""
+    fsdp: bool = False
+    """Shard network, optimiser and average over all processes instead of copying them."""
+
+    def record(self) -> dict[str, object]:
+        """The training settings and the flow backend, as a checkpoint keeps them."""
+        return as_json(asdict(self.train) | {"flow": self.flow})
 
 
 Watch = Callable[[nn.Module, int], dict[str, float]]
@@ -59,21 +68,36 @@ class Trainer:
         self.encoders, self.accelerator = encoders, accelerator
         train = plan.train
         self.accumulate = _accumulation(train, accelerator.num_processes)
-        unet = build_unet(plan.model, start_state(plan.model, plan.weights), torch.float32, "cpu")
-        unet.requires_grad_(True).train()
+        self.network = build_unet(plan.model, start_state(plan.model, plan.weights), torch.float32, "cpu")
+        self.network.requires_grad_(True).train()
         if train.checkpointing:
-            checkpointed(unet)
-        optimizer = torch.optim.AdamW(
-            unet.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay
-        )
-        self.unet, self.optimizer = accelerator.prepare(unet, optimizer)
-        self.ema = [p.detach().clone() for p in self.unet.parameters()] if train.ema else []
+            checkpointed(self.network)
+        self.unet, self.optimizer = self._placed()
+        self.average = [p.detach().clone() for p in self.network.parameters()] if train.ema else []
         self.alphas = alphas_cumprod().to(accelerator.device)
         self.step = 0
         newest = latest(plan.out)
         if newest is not None:
             self._resume(newest)
-        self.journal = Journal(plan.out, self.step) if accelerator.is_main_process else None
+        self.journal: Journal | None = None
+        if accelerator.is_main_process:
+            sweep(plan.out)
+            self.journal = Journal(plan.out, self.step)
+
+    def _placed(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The network as it is called, and its optimiser: on the device, copied to all processes or sharded."""
+        train, plan = self.plan.train, self.plan
+        if plan.fsdp:
+            if self.accelerator.mixed_precision == "fp16":
+                raise TrainError("--fsdp has no loss scaling for precision=fp16; take precision=bf16.")
+            sharded(self.network, self.accelerator.device)
+        self._plain_optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay
+        )
+        if plan.fsdp:
+            return self.network, self._plain_optimizer
+        unet, optimizer = self.accelerator.prepare(self.network, self._plain_optimizer)
+        return unet, optimizer
 
     def run(self, watch: Watch | None = None, until: int | None = None) -> None:
         """Train to the last step (or `until`), saving on the way.
@@ -113,40 +137,54 @@ class Trainer:
     def _one_step(self, batches: Iterator[list[Sample]]) -> tuple[dict[str, float], dict[str, str]]:
         """One optimiser step over `accumulate` forward passes; what to log, and the clips passed over."""
         train = self.plan.train
-        generator = torch.Generator().manual_seed(_mixed(train.seed, self.step, self.accelerator.process_index))
-        sums = torch.zeros(4, device=self.accelerator.device)
+        first = self.accelerator.process_index * self.accumulate * train.per_device
+        sums = torch.zeros(5, device=self.accelerator.device)
         broken: dict[str, str] = {}
         for part in range(self.accumulate):
             samples = next(batches)
             broken |= dict(entry for sample in samples for entry in sample.broken)
-            final = part + 1 == self.accumulate
-            with nullcontext() if final else self.accelerator.no_sync(self.unet):
-                sums += self._backward(samples, generator)
-        norm = self.accelerator.clip_grad_norm_(self.unet.parameters(), train.clip)
+            places = range(first + part * train.per_device, first + (part + 1) * train.per_device)
+            with self._synchronised(part + 1 == self.accumulate):
+                sums[:4] += self._backward(samples, places)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), train.clip)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         rate = train.learning_rate * min(1.0, (self.step + 1) / max(1, train.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._average()
-        diffusion, motion, hot, mean = (self.accelerator.reduce(sums, "mean") / self.accumulate).tolist()
+        self._follow()
+        sums[4] = len(broken) * self.accumulate
+        diffusion, motion, hot, mean, passed_over = (self.accelerator.reduce(sums, "mean") / self.accumulate).tolist()
+        if passed_over:  # the same on all processes; the clips themselves are not
+            broken = dict(entry for part in gather_object([broken]) for entry in part.items())
         values = {
             "loss": diffusion + train.motion_weight * motion, "diffusion": diffusion, "motion": motion,
             "hot": hot, "mean_heat": mean, "gradient": float(norm), "rate": rate,
         }  # fmt: skip
         return values, broken
 
-    def _backward(self, samples: list[Sample], generator: torch.Generator) -> Tensor:
+    def _synchronised(self, final: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged after the last part only."""
+        if self.plan.fsdp:
+            self.network.set_requires_gradient_sync(final)  # type: ignore[operator]  # a method that sharding adds
+        elif not final:
+            without: AbstractContextManager[None] = self.accelerator.no_sync(self.unet)
+            return without
+        return nullcontext()
+
+    def _backward(self, samples: list[Sample], places: range) -> Tensor:
         """Gradients of one forward pass; (diffusion, motion, hot share, mean heat)."""
         train, model = self.plan.train, self.plan.model
         video, heat, fps = self.stack(samples)
-        latents = self.encoders.latents(video, generator)
+        draws = draw(train.seed, self.step, places, self.encoders.latent_shape(video))
+        latents = self.encoders.latents(video, draws.posterior)
         keep = torch.tensor([sample.keep_image for sample in samples], device=latents.device)
         image = latents[:, :, 0] * keep[:, None, None, None]
         shown = video[:, :, 0] * keep[:, None, None, None]
         context = self.encoders.context([sample.caption for sample in samples], shown).float()
         batch = Batch(latents, image, context, fps, heat)
-        timestep, noise = draw(batch, generator)
+        timestep, noise = draws.timestep.to(latents.device), draws.noise.to(latents.device)
         with self.accelerator.autocast():
             terms = objective(self.unet, model.network(), batch, timestep, noise, self.alphas, model.prediction)
         self.accelerator.backward(terms.total(train.motion_weight) / self.accumulate)
@@ -154,14 +192,14 @@ class Trainer:
             return torch.stack([terms.diffusion.mean(), terms.motion.mean(), (heat > 0.5).float().mean(), heat.mean()])
 
     @torch.no_grad()
-    def _average(self) -> None:
-        for kept, parameter in zip(self.ema, self.unet.parameters(), strict=False):
+    def _follow(self) -> None:
+        for kept, parameter in zip(self.average, self.network.parameters(), strict=False):
             kept.lerp_(parameter.detach(), 1 - self.plan.train.ema)
 
     @torch.no_grad()
     def _swap(self) -> None:
         """Exchange the network's weights and their average."""
-        for kept, parameter in zip(self.ema, self.unet.parameters(), strict=False):
+        for kept, parameter in zip(self.average, self.network.parameters(), strict=False):
             now = parameter.detach().clone()
             parameter.copy_(kept)
             kept.copy_(now)
@@ -176,50 +214,43 @@ class Trainer:
             self._swap()
 
     def save(self) -> None:
-        """Write a whole checkpoint, then remove what is too old."""
+        """Write a whole checkpoint, then remove what is too old.
+
+        Raises:
+            StateError, StorageError: the disk is full, or refuses; older checkpoints are untouched.
+        """
         plan, accelerator = self.plan, self.accelerator
         final = plan.out / f"checkpoint-{self.step:06d}"
         partial = final.with_name(final.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(partial / STATE), safe_serialization=True)
-        torch.save(self.ema, partial / STATE / f"ema-{accelerator.process_index}.pt")
+        save_state(partial / STATE, self.network, self._plain_optimizer, self.average)
         self._swap()
-        # Copied before the average is swapped out again: these tensors are the network's own.
-        weights = {key: value.detach().cpu().clone() for key, value in accelerator.get_state_dict(self.unet).items()}
+        write_weights(partial / WEIGHTS, self.network)
         self._swap()
         if accelerator.is_main_process:
-            save_file({key: value.contiguous() for key, value in weights.items()}, partial / WEIGHTS)
-            about = asdict(plan.train) | {"flow": plan.flow}
-            saved = Saved(to_json(plan.model), about, plan.weights, self.step)
+            saved = Saved(to_json(plan.model), plan.record(), plan.weights, self.step)
             write_settings(partial, saved, plan.model, plan.train)
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
             publish(partial, final)
             prune(plan.out, plan.train.keep)
         accelerator.wait_for_everyone()
 
     def _resume(self, folder: Path) -> None:
-        from motif.folder import read_settings
-
         saved = read_settings(folder)
-        if saved.model != to_json(self.plan.model) and saved.model != _lists(to_json(self.plan.model)):
-            raise TrainError(f"{folder} was trained with other model settings; choose another --out, or the same ones.")
-        self.accelerator.load_state(str(folder / STATE))
-        kept = torch.load(
-            folder / STATE / f"ema-{self.accelerator.process_index}.pt", map_location=self.accelerator.device,
-            weights_only=True,
-        )  # fmt: skip
-        self.ema = kept if self.plan.train.ema else []
+        ours = as_json(to_json(self.plan.model)) | self.plan.record()
+        _same(folder, saved.model | saved.train, {k: v for k, v in ours.items() if k not in FREE})
+        load_state(folder / STATE, self.network, self._plain_optimizer, self.average)
         self.step = saved.step
 
 
-def _lists(content: dict[str, object]) -> dict[str, object]:
-    """As JSON gives it back: lists for tuples."""
-    import json
-
-    result: dict[str, object] = json.loads(json.dumps(content))
-    return result
+def _same(folder: Path, theirs: Mapping[str, object], ours: Mapping[str, object]) -> None:
+    """Refuse to go on with other settings than a checkpoint's."""
+    changed = [f"{name} {theirs.get(name)!r} there and {value!r} here" for name, value in ours.items()
+               if theirs.get(name) != value]  # fmt: skip
+    if changed:
+        raise TrainError(
+            f"{folder} was trained with other settings: {'; '.join(changed)}. Use the same ones, or another --out."
+        )
 
 
 def _accumulation(train: TrainSettings, processes: int) -> int:
@@ -230,8 +261,3 @@ def _accumulation(train: TrainSettings, processes: int) -> int:
             "Choose batch as a multiple of both."
         )
     return share
-
-
-def _mixed(seed: int, step: int, process: int) -> int:
-    """One seed of three numbers, without collisions in any run that ends."""
-    return (seed * 1_000_003 + step) * 65_537 + process

@@ -1,4 +1,4 @@
-"""What a run shows on the way: sample grids, and the paper's Figure 6 measure on clips held out.
+"""What a run shows on the way: sample grids, and the paper's Figure 6 measure on clips held out (if there are any).
 
 Figure 6: mean error in high-motion regions over the mean error, at several timesteps; lower is better. The paper gives
 no numbers and not its region; here the region is m' > 0.5.

@@ -38,6 +38,8 @@ class MiniSettings:
     width: int = 128
     """Of text and image tokens."""
     conditioning: Conditioning = "x-cat"
+    direct: bool = False
+    """Whether the output has a linear path from the noisy pixels and the image, one gain each for every timestep."""
 
 
 def shift_frames(x: Tensor, frames: int) -> Tensor:
@@ -185,14 +187,13 @@ class MiniUNet(nn.Module):
         self.norm = nn.GroupNorm(8, levels[0])
         self.leave = nn.Conv2d(levels[0], cell, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
+        self.gains = nn.Linear(emb, 2) if settings.direct else None
 
-    def _embedding(self, timestep: Tensor, words: Tensor) -> Tensor:
+    def _wave(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         # In float32 whatever the network's type: a rounded frequency is another angle at large timesteps.
         frequencies = torch.exp(torch.arange(64, device=timestep.device, dtype=torch.float32) * (-9.21034 / 64))
         angle = timestep.float()[:, None] * frequencies
-        wave = torch.cat([angle.cos(), angle.sin()], dim=1).to(words.dtype)
-        clip = self.time(wave) + self.pooled(words.mean(1))
-        return F.silu(clip[:, None] + self.frame.to(clip.dtype)).flatten(0, 1)
+        return torch.cat([angle.cos(), angle.sin()], dim=1).to(dtype)
 
     def forward(self, noisy: Tensor, timestep: Tensor, image: Tensor, ids: Tensor) -> Tensor:
         """Predict v.
@@ -209,7 +210,8 @@ class MiniUNet(nn.Module):
         frames, patch = self.settings.frames, self.settings.patch
         clips = noisy.shape[0]
         words = self.text(ids)
-        emb = self._embedding(timestep, words)
+        time = self.time(self._wave(timestep, words.dtype))
+        emb = F.silu((time + self.pooled(words.mean(1)))[:, None] + self.frame.to(time.dtype)).flatten(0, 1)
         seen = self.look(image).flatten(2).transpose(1, 2) + self.look_position
         given = F.pixel_unshuffle(image * self.gate_cat, patch).repeat_interleave(frames, dim=0)
         cells = F.pixel_unshuffle(noisy.transpose(1, 2).flatten(0, 1), patch)
@@ -227,7 +229,11 @@ class MiniUNet(nn.Module):
             h = self.up[level](torch.cat([h, skips[level]], dim=1), emb)
             h = self._attention(self.attend_up[level], h, words, seen)
         out = F.pixel_shuffle(self.leave(F.silu(self.norm(h))), patch)
-        return out.reshape(clips, frames, *out.shape[1:]).transpose(1, 2)
+        result = out.reshape(clips, frames, *out.shape[1:]).transpose(1, 2)
+        if self.gains is None:
+            return result
+        gain, given_gain = self.gains(F.silu(time))[:, :, None, None, None, None].unbind(1)
+        return result + gain * noisy + given_gain * (self.gate_cat * image)[:, :, None]
 
     def _attention(self, block: nn.Module, h: Tensor, words: Tensor, seen: Tensor) -> Tensor:
         result: Tensor = block(h, words, seen, self.gate_cross) if isinstance(block, AttentionBlock) else h

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_folder_table_and_tar_give_the_same_clips(folder: Path, tmp_path: Path) -> None:
-    from_folder = find_clips(folder)
+    from_folder = find_clips(folder).clips
     assert [clip.caption for clip in from_folder] == ["clip a", "clip b", "clip c"]
     rows = pd.DataFrame({"path": ["a.mp4", "b.mp4", "c.mp4"], "caption": ["clip a", "clip b", "clip c"]})
     rows.to_csv(folder / "clips.csv", index=False)
@@ -58,7 +58,7 @@ def test_folder_table_and_tar_give_the_same_clips(folder: Path, tmp_path: Path) 
         tar.add(folder / "c.mp4", "c.mp4")
         tar.addfile(info, io.BytesIO(caption))
     for source in (folder / "clips.csv", folder / "clips.parquet", tmp_path / "shard-000.tar"):
-        clips = find_clips(source)
+        clips = find_clips(source).clips
         assert [(c.caption, c.data()) for c in clips] == [(c.caption, c.data()) for c in from_folder], source
 
 
@@ -67,7 +67,7 @@ def test_webvid_columns(tmp_path: Path) -> None:
     (tmp_path / "p1" / "77.mp4").write_bytes(_numbered())
     rows = {"videoid": ["77"], "page_dir": ["p1"], "name": ["a dog"], "contentUrl": ["x"]}
     pd.DataFrame(rows).to_csv(tmp_path / "webvid.csv", index=False)
-    (clip,) = find_clips(tmp_path / "webvid.csv")
+    (clip,) = find_clips(tmp_path / "webvid.csv").clips
     assert clip.caption == "a dog"
     assert clip.data() == _numbered()
 
@@ -97,18 +97,18 @@ def test_a_window_holds_evenly_spaced_frames_and_says_their_rate() -> None:
 
 
 def test_every_pass_meets_every_clip_and_a_number_is_always_the_same_sample(folder: Path) -> None:
-    samples = Samples(find_clips(folder), SETTINGS, _cold)
+    samples = Samples(find_clips(folder).clips, SETTINGS, _cold)
     plain = SamplingSettings(**{**vars(SETTINGS), "text_drop": 0.0})
-    samples = Samples(find_clips(folder), plain, _cold)
+    samples = Samples(find_clips(folder).clips, plain, _cold)
     for turn in range(3):
         assert {samples[n].caption for n in range(3 * turn, 3 * turn + 3)} == {"clip a", "clip b", "clip c"}
-    again = Samples(find_clips(folder), plain, _cold)[7]
+    again = Samples(find_clips(folder).clips, plain, _cold)[7]
     assert torch.equal(again.frames, samples[7].frames)
     assert (again.caption, again.fps) == (samples[7].caption, samples[7].fps)
 
 
 def test_text_is_dropped_as_often_as_asked(folder: Path) -> None:
-    samples = Samples(find_clips(folder), SamplingSettings(**{**vars(SETTINGS), "text_drop": 0.3}), _cold)
+    samples = Samples(find_clips(folder).clips, SamplingSettings(**{**vars(SETTINGS), "text_drop": 0.3}), _cold)
     dropped = sum(samples[n].caption == "" for n in range(200))
     assert 40 <= dropped <= 80  # 60 expected; 3 standard deviations are 19
 
@@ -116,7 +116,7 @@ def test_text_is_dropped_as_often_as_asked(folder: Path) -> None:
 def test_a_corrupt_clip_is_passed_over_and_named(folder: Path) -> None:
     (folder / "b.mp4").write_bytes(b"not a video")
     (folder / "c.mp4").write_bytes(_numbered(3))  # too short
-    samples = Samples(find_clips(folder), SETTINGS, _cold)
+    samples = Samples(find_clips(folder).clips, SETTINGS, _cold)
     reports = {name: reason for n in range(3) for name, reason in samples[n].broken}
     assert set(reports) == {"b.mp4", "c.mp4"}
     assert "too few" in reports["c.mp4"]
@@ -173,7 +173,7 @@ def test_the_overlay_shows_the_clip_beside_its_heat() -> None:
 
 
 def test_heatmaps_made_late_equal_those_made_beside_the_decoding(folder: Path) -> None:
-    clips = find_clips(folder)
+    clips = find_clips(folder).clips
     settings = SamplingSettings(**{**vars(SETTINGS), "height": 64, "width": 64})
     make = HeatmapMaker(DisFlow(), HeatmapSettings(), (8, 8))
     early, late = Samples(clips, settings, make), Samples(clips, settings, None)

@@ -1,5 +1,6 @@
 """`motif heatmap`, `motif train`, `motif sample`: the MotiF model."""
 
+import os
 from pathlib import Path
 
 import click
@@ -69,7 +70,8 @@ def train(
 
     model, settings = split_settings(_pairs(changes), tiny=weights == "random-tiny")
     start(source, out, model, settings, weights, flow, flow_weights, fsdp)
-    click.echo(f"Trained. Sample with: ti2v-bench motif sample IMAGE PROMPT --weights {out}")
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts this command once per process
+        click.echo(f"Trained. Sample with: ti2v-bench motif sample IMAGE PROMPT --weights {out}")
 
 
 @motif.command()
