@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +21,8 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
@@ -34,7 +35,7 @@ class StateError(TI2VError):
     """A checkpoint that cannot be written, or not be gone on from."""
 
 
-def sharded(unet: UNet, device: torch.device) -> UNet:
+def shard(unet: UNet, device: torch.device) -> None:
     """Shard every block of `unet` over all processes (FSDP2); in place, before its optimiser is made.
 
     Raises:
@@ -46,7 +47,7 @@ def sharded(unet: UNet, device: torch.device) -> UNet:
     unet.to(device)
     for stage in (*unet.input_blocks, unet.init_attn, unet.middle_block, *unet.output_blocks):
         fully_shard(stage, mesh=mesh)
-    return fully_shard(unet, mesh=mesh)
+    fully_shard(unet, mesh=mesh)
 
 
 def save_state(folder: Path, unet: UNet, optimizer: torch.optim.Optimizer, average: Sequence[Tensor]) -> None:
@@ -57,7 +58,7 @@ def save_state(folder: Path, unet: UNet, optimizer: torch.optim.Optimizer, avera
     """
     weights, moments = get_state_dict(unet, optimizer)
     with _refusals(folder):
-        dcp.save(_parts(unet, weights, moments, average), checkpoint_id=folder)
+        save(_parts(unet, weights, moments, average), checkpoint_id=folder)
 
 
 def load_state(folder: Path, unet: UNet, optimizer: torch.optim.Optimizer, average: Sequence[Tensor]) -> None:
@@ -69,7 +70,7 @@ def load_state(folder: Path, unet: UNet, optimizer: torch.optim.Optimizer, avera
     weights, moments = get_state_dict(unet, optimizer)
     try:
         with _alone():
-            dcp.load(_parts(unet, weights, moments, average), checkpoint_id=folder)
+            load(_parts(unet, weights, moments, average), checkpoint_id=folder)
     except (CheckpointException, OSError, RuntimeError, ValueError) as error:
         raise StateError(
             f"{folder} cannot be gone on from ({_said(error)}). Remove {folder.parent} and run again: the checkpoint "
@@ -87,7 +88,7 @@ def write_weights(path: Path, unet: UNet) -> None:
     whole = get_model_state_dict(unet, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     if not dist.is_initialized() or dist.get_rank() == 0:
         with _refusals(path):
-            save_file({key: value.contiguous() for key, value in whole.items()}, path)
+            save_file({key: v.contiguous() for key, v in whole.items() if isinstance(v, Tensor)}, path)
 
 
 def _parts(

@@ -27,7 +27,7 @@ from motif.network import checkpointed
 from motif.objective import Batch, draw, objective
 from motif.parts import Encoders, build_unet, start_state, to_json
 from motif.settings import FREE, MotifSettings, TrainSettings
-from motif.state import load_state, save_state, sharded, write_weights
+from motif.state import load_state, save_state, shard, write_weights
 from ti2v_bench.errors import TI2VError
 
 
@@ -90,7 +90,7 @@ class Trainer:
         if plan.fsdp:
             if self.accelerator.mixed_precision == "fp16":
                 raise TrainError("--fsdp has no loss scaling for precision=fp16; take precision=bf16.")
-            sharded(self.network, self.accelerator.device)
+            shard(self.network, self.accelerator.device)
         self._plain_optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay
         )

@@ -11,7 +11,7 @@ HOT = 0.5
 """A pixel belongs to the high-motion region where its heatmap is above this (our choice; the paper gives none)."""
 
 
-class ErrorRatio:
+class RegionErrors:
     """The measure for one fixed set of held-out clips, noises and regions: the same for every model compared."""
 
     def __init__(self, frames: Tensor, ids: Tensor, heat: Tensor, seed: int = 0) -> None:
@@ -22,15 +22,17 @@ class ErrorRatio:
         self.alphas = alphas_cumprod().to(frames.device)
 
     @torch.no_grad()
-    def __call__(self, model: MiniUNet) -> dict[int, float]:
-        """Mean squared error of v where heat > HOT over that everywhere, pooled over clips, for each timestep."""
+    def __call__(self, model: MiniUNet) -> dict[str, dict[int, float]]:
+        """By timestep, pooled over clips: mean squared error of v where heat > HOT (`error_hot`), that over the mean
+        error (`error_ratio`)."""
         dtype = next(model.parameters()).dtype
         image = self.clean[:, :, 0].to(dtype)
-        ratios = {}
+        hot, ratio = {}, {}
         for t in TIMESTEPS:
             timestep = torch.full((len(image),), t, device=image.device)
             noisy = add_noise(self.clean, self.noise, timestep, self.alphas)
             target = training_target(self.clean, self.noise, timestep, self.alphas, "v")
             error = (model(noisy.to(dtype), timestep, image, self.ids).float() - target).square().mean(1)
-            ratios[t] = float(error[self.region].mean() / error.mean())
-        return ratios
+            hot[t] = float(error[self.region].mean())
+            ratio[t] = hot[t] / float(error.mean())
+        return {"error_hot": hot, "error_ratio": ratio}

@@ -188,6 +188,9 @@ class MiniUNet(nn.Module):
         self.leave = nn.Conv2d(levels[0], cell, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         self.gains = nn.Linear(emb, 2) if settings.direct else None
+        if self.gains is not None:
+            nn.init.zeros_(self.gains.weight)
+            nn.init.zeros_(self.gains.bias)
 
     def _wave(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         # In float32 whatever the network's type: a rounded frequency is another angle at large timesteps.
@@ -229,11 +232,12 @@ class MiniUNet(nn.Module):
             h = self.up[level](torch.cat([h, skips[level]], dim=1), emb)
             h = self._attention(self.attend_up[level], h, words, seen)
         out = F.pixel_shuffle(self.leave(F.silu(self.norm(h))), patch)
-        result = out.reshape(clips, frames, *out.shape[1:]).transpose(1, 2)
+        deep = out.reshape(clips, frames, *out.shape[1:]).transpose(1, 2)
         if self.gains is None:
-            return result
+            return deep
         gain, given_gain = self.gains(F.silu(time))[:, :, None, None, None, None].unbind(1)
-        return result + gain * noisy + given_gain * (self.gate_cat * image)[:, :, None]
+        both: Tensor = deep + gain * noisy + given_gain * (self.gate_cat * image)[:, :, None]
+        return both
 
     def _attention(self, block: nn.Module, h: Tensor, words: Tensor, seen: Tensor) -> Tensor:
         result: Tensor = block(h, words, seen, self.gate_cross) if isinstance(block, AttentionBlock) else h

@@ -1,4 +1,6 @@
-"""Tables and curves of the study: `python -m motif.mini.report RUNS… --pair PAIR --out FOLDER`.
+"""Tables and curves of the study: `python -m motif.mini.report STUDY... --out FOLDER`.
+
+Each STUDY is a folder that `python -m motif.mini` wrote, or one that this command wrote.
 
 Intervals: over samples, Wilson's for an accuracy and a paired normal one for a difference of two models on the same
 test scenes; over seeds, Student's t of the differences to the plain loss at the same seed (same initial weights, same
@@ -16,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from motif.mini.cells import CELLS
 from motif.mini.judge import OUTCOMES
-from motif.mini.study import CELLS, read_runs
+from motif.mini.runs import PAIR, RUNS, montage, read_runs
 from ti2v_bench.records import Estimate
 
 Row = Mapping[str, object]
@@ -63,11 +66,17 @@ def paired(one: Row, other: Row) -> Estimate:
     return Estimate(mean, mean - half, mean + half, LEVEL, n, "paired normal over test scenes")
 
 
-def against_plain(rows: Sequence[Row], cell: str, measure: Callable[[Row], float]) -> Estimate:
-    """Mean difference of a measure to the plain loss at the same seed, Student's t over seeds."""
+def against_plain(rows: Sequence[Row], cell: str, measure: Callable[[Row], float | None]) -> Estimate:
+    """Mean difference of a measure to the plain loss at the same seed, Student's t over seeds.
+
+    A measure may be None for a run that has none, e.g. one that never reached a level; then there is no mean.
+    """
     plain = {row["seed"]: measure(row) for row in rows if row["cell"] == "plain"}
-    values = [measure(row) - plain[row["seed"]] for row in rows if row["cell"] == cell and row["seed"] in plain]
+    both = [(measure(row), plain[row["seed"]]) for row in rows if row["cell"] == cell and row["seed"] in plain]
+    values = [own - other for own, other in both if own is not None and other is not None]
     n, method = len(values), "Student's t over seeds, paired with plain"
+    if len(values) < len(both):
+        return Estimate(None, None, None, LEVEL, n, method, f"not reached in {len(both) - n} of {len(both)} pairs")
     if not n:
         return Estimate(None, None, None, LEVEL, 0, method, "no run")
     mean = float(np.mean(values))
@@ -91,6 +100,14 @@ def steps_to(rows: Sequence[Row], cell: str, seed: object, level: float) -> floa
     return None
 
 
+def _log_hot(row: Row) -> float | None:
+    """Error in the hot region, geometric mean over timesteps; None where a log does not hold it."""
+    if "error_hot" not in row:
+        return None
+    values = [float(v) for v in dict(row["error_hot"]).values()]  # type: ignore[call-overload]
+    return float(np.mean(np.log(values)))
+
+
 def _still_psnr(row: Row) -> float:
     return float(np.nanmean(np.array(row["still_psnr"], float)))
 
@@ -104,28 +121,50 @@ def _accuracy(row: Row) -> float:
 
 
 def ablation(rows: Sequence[Row]) -> dict[str, dict[str, object]]:
-    """Per cell, at the last checkpoint."""
+    """Per cell, at the last checkpoint; and the steps to two levels of accuracy."""
     last = max(int(str(row["step"])) for row in rows)
     final = [row for row in rows if row["step"] == last]
+    named = dict.fromkeys([*CELLS, *(str(row["cell"]) for row in final)])
+    return {cell: _cell(rows, final, cell) for cell in named if any(row["cell"] == cell for row in final)}
+
+
+def _cell(rows: Sequence[Row], final: Sequence[Row], cell: str) -> dict[str, object]:
+    own = [row for row in final if row["cell"] == cell]
+
+    def steps(level: float) -> dict[str, object]:
+        change = against_plain(final, cell, lambda row: steps_to(rows, str(row["cell"]), row["seed"], level))
+        return {"runs": [steps_to(rows, cell, row["seed"], level) for row in own], "against_plain": asdict(change)}
+
+    return {
+        "seeds": len(own),
+        "steps": own[0]["step"],
+        "lambda": own[0].get("lambda"),
+        "heat": own[0].get("heat"),
+        "hot": own[0]["hot"],
+        "mean_heat": own[0]["mean_heat"],
+        "error_ratio": float(np.exp(np.mean([_log_ratio(row) for row in own]))),
+        "error_ratio_against_plain": asdict(_exponential(against_plain(final, cell, _log_ratio))),
+        "error_hot_against_plain": asdict(_exponential(against_plain(final, cell, _log_hot))),
+        "accuracy": {part: asdict(accuracy(own, part)) for part in ("seen", "held out", "all")},
+        "accuracy_against_plain": asdict(against_plain(final, cell, _accuracy)),
+        "accuracy_by_step": _by_step([row for row in rows if row["cell"] == cell], rows),
+        "steps_to_quarter": steps(0.25),
+        "steps_to_half": steps(0.5),
+        "outcomes": dict(zip(OUTCOMES, _shares(own), strict=True)),
+        "still_psnr": float(np.mean([_still_psnr(row) for row in own])),
+        "still_psnr_against_plain": asdict(against_plain(final, cell, _still_psnr)),
+        "first_psnr": float(np.mean([np.mean(np.array(row["first_psnr"], float)) for row in own])),
+    }
+
+
+def _by_step(own: Sequence[Row], rows: Sequence[Row]) -> dict[str, dict[str, object]]:
+    """Accuracy at fixed steps, and its difference to the plain loss there."""
     table: dict[str, dict[str, object]] = {}
-    for cell in CELLS:
-        own = [row for row in final if row["cell"] == cell]
-        if not own:
-            continue
-        change = against_plain(final, cell, _log_ratio)
-        table[cell] = {
-            "seeds": len(own),
-            "steps": last,
-            "hot": own[0]["hot"],
-            "mean_heat": own[0]["mean_heat"],
-            "error_ratio": float(np.exp(np.mean([_log_ratio(row) for row in own]))),
-            "error_ratio_against_plain": asdict(_exponential(change)),
-            "accuracy": {part: asdict(accuracy(own, part)) for part in ("seen", "held out", "all")},
-            "accuracy_against_plain": asdict(against_plain(final, cell, _accuracy)),
-            "steps_to_half": [steps_to(rows, cell, row["seed"], 0.5) for row in own],
-            "outcomes": dict(zip(OUTCOMES, _shares(own), strict=True)),
-            "still_psnr": float(np.mean([_still_psnr(row) for row in own])),
-            "still_psnr_against_plain": asdict(against_plain(final, cell, _still_psnr)),
+    for step in sorted({int(str(row["step"])) for row in own}):
+        there = [row for row in rows if row["step"] == step]
+        table[str(step)] = {
+            "all": asdict(accuracy([row for row in own if row["step"] == step], "all")),
+            "against_plain": asdict(against_plain(there, str(own[0]["cell"]), _accuracy)),
         }
     return table
 
@@ -167,8 +206,9 @@ def draw(rows: Sequence[Row], both: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    colours = dict(zip(CELLS, plt.get_cmap("tab20").colors, strict=False))
-    for cell in (name for name in CELLS if any(row["cell"] == name for row in rows)):
+    named = dict.fromkeys([*CELLS, *(str(row["cell"]) for row in rows)])
+    colours = dict(zip(named, plt.get_cmap("tab20").colors, strict=False))
+    for cell in (name for name in named if any(row["cell"] == name for row in rows)):
         own = [row for row in rows if row["cell"] == cell]
         for axis, measure in ((axes[0], ratio), (axes[2], _accuracy)):
             steps, middle, spread = _curve(own, measure)
@@ -198,22 +238,46 @@ def _curve(rows: Sequence[Row], measure: Callable[[Row], float]) -> tuple[list[i
     return steps, [float(np.mean(v)) for v in values], errors
 
 
+def records(studies: Sequence[Path], name: str) -> list[Row]:
+    """All records of this name (`runs` or `pair`), seed by seed, each run once."""
+    places = [place for study in studies for place in (study / name, study / f"{name}.jsonl") if place.exists()]
+    found = {(str(r["cell"]), str(r["seed"]), int(str(r["step"]))): r for r in reversed(read_runs(places))}
+    order = list(dict.fromkeys([*CELLS, *(key[0] for key in found)]))
+    return [found[key] for key in sorted(found, key=lambda key: (int(key[1]), order.index(key[0]), key[2]))]
+
+
 def main() -> None:
-    """Read logs, write `study.json`, `study.md` and `curves.png`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--pair", type=Path, required=True)
-    parser.add_argument("--about", type=Path, required=True, help="the study's about.json")
+    """Read studies; write `study.json`, `study.md`, `curves.png`, their logs in one file each, and pictures."""
+    from PIL import Image
+
+    parser = argparse.ArgumentParser(prog="python -m motif.mini.report", description=__doc__)
+    parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    rows = [row for path in args.runs for row in read_runs(path)]
-    both = read_runs(args.pair)
-    about = json.loads(args.about.read_text())
-    found = {"about": about, "pair": pair(both), "ablation": ablation(rows)}
+    rows, both = records(args.studies, RUNS), records(args.studies, PAIR)
+    about = json.loads(next(s / "about.json" for s in args.studies if (s / "about.json").is_file()).read_text())
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "study.json").write_text(json.dumps(found, indent=1) + "\n")
-    (args.out / "study.md").write_text(markdown(found["pair"], found["ablation"], about))
+    for name, found in ((RUNS, rows), (PAIR, both)):
+        (args.out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+        pictures = montage([study / name for study in args.studies], CELLS, seed=0)
+        if pictures is not None:
+            Image.fromarray(pictures).save(args.out / f"{name}.png")
+    (args.out / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    tables = {"about": about, "pair": pair(both), "ablation": ablation(rows)}
+    (args.out / "study.json").write_text(json.dumps(tables, indent=1) + "\n")
+    (args.out / "study.md").write_text(markdown(tables["pair"], tables["ablation"], about, pace(rows)))
     draw(rows, both, args.out / "curves.png")
+
+
+def pace(rows: Sequence[Row]) -> float:
+    """Seconds per training step, median over checkpoints."""
+    steps: dict[tuple[object, object], int] = {}
+    values = []
+    for row in rows:
+        run, step = (row["cell"], row["seed"]), int(str(row["step"]))
+        values.append(float(dict(row["seconds"])["train"]) / (step - steps.get(run, 0)))  # type: ignore[call-overload]
+        steps[run] = step
+    return float(np.median(values))
 
 
 PAIR_HEAD = (
@@ -221,33 +285,50 @@ PAIR_HEAD = (
     "error ratio, lambda 1 / plain", "still PSNR dB, lambda 1 / plain",
 )  # fmt: skip
 CELL_HEAD = (
-    "cell", "seeds", "hot share", "error ratio", "against plain", "accuracy", "against plain", "still PSNR dB",
-    "against plain", "steps to half",
+    "cell", "seeds", "hot share", "error ratio", "against plain", "hot error against plain", "accuracy",
+    "against plain", "steps to half", "against plain", "still PSNR dB", "against plain",
 )  # fmt: skip
 
 
 def markdown(
-    both: Sequence[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]
+    both: Sequence[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any], pace: float
 ) -> str:
-    """Both tables, numbers only."""
-    batch, pace = about["settings"]["train"]["batch"], 1e3 * about["seconds_per_step"]
-    lines = [f"{about['machine']}, torch {about['torch']}, {pace:.1f} ms per step of batch {batch}. Brackets: 95 %."]
-    lines += ["", "The pair, one seed, all words; accuracy of", "", *_head(PAIR_HEAD)]
-    for row in both:
-        ours, plain = row["lambda-1"], row["plain"]
-        entries = [str(row["step"])]
-        entries += [_shown(model[part]) for part in ("seen", "held out") for model in (ours, plain)]
-        entries += [_shown(row["difference"])]
-        entries += [f"{ours[name]:.2f} / {plain[name]:.2f}" for name in ("error_ratio", "still_psnr")]
-        lines.append(_line(entries))
-    lines += ["", f"The ablation at its last step, words `{about['settings']['words']}`", "", *_head(CELL_HEAD)]
+    """All tables, numbers only."""
+    settings = about["settings"]
+    lines = [
+        f"{about['machine']}, torch {about['torch']}, {1e3 * pace:.1f} ms per step of batch "
+        f"{settings['train']['batch']}. Brackets: 95 %."
+    ]
+    if both:
+        lines += ["", "The pair, one seed, all words; accuracy of", "", *_head(PAIR_HEAD), *map(_pair_line, both)]
+    lines += ["", f"The ablation at its last step, words `{settings['words']}`", "", *_head(CELL_HEAD)]
+    lines += [_cell_line(name, cell) for name, cell in cells.items()]
+    steps = list(next(iter(cells.values()))["accuracy_by_step"])
+    lines += ["", "Accuracy at fixed steps, and its difference to the plain loss at the same seeds", ""]
+    lines += _head(("cell", *(f"{step} steps" for step in steps)))
     for name, cell in cells.items():
-        entries = [name, str(cell["seeds"]), f"{cell['hot']:.3f}", f"{cell['error_ratio']:.2f}"]
-        entries += [_shown(cell["error_ratio_against_plain"]), _shown(cell["accuracy"]["all"])]
-        entries += [_shown(cell["accuracy_against_plain"]), f"{cell['still_psnr']:.1f}"]
-        entries += [_shown(cell["still_psnr_against_plain"], percent=False), _shown_steps(cell["steps_to_half"])]
-        lines.append(_line(entries))
+        found = [cell["accuracy_by_step"].get(step) for step in steps]
+        shown = [f"{_shown(f['all'])}; {_shown(f['against_plain'])}" if f else "–" for f in found]
+        lines.append(_line([name, *shown]))
     return "\n".join(lines) + "\n"
+
+
+def _pair_line(row: Mapping[str, Any]) -> str:
+    ours, plain = row["lambda-1"], row["plain"]
+    entries = [str(row["step"])]
+    entries += [_shown(model[part]) for part in ("seen", "held out") for model in (ours, plain)]
+    entries += [_shown(row["difference"])]
+    entries += [f"{ours[name]:.2f} / {plain[name]:.2f}" for name in ("error_ratio", "still_psnr")]
+    return _line(entries)
+
+
+def _cell_line(name: str, cell: Mapping[str, Any]) -> str:
+    half = cell["steps_to_half"]
+    entries = [name, str(cell["seeds"]), f"{cell['hot']:.3f}", f"{cell['error_ratio']:.2f}"]
+    entries += [_shown(cell["error_ratio_against_plain"]), _shown(cell["error_hot_against_plain"])]
+    entries += [_shown(cell["accuracy"]["all"]), _shown(cell["accuracy_against_plain"]), _shown_steps(half["runs"])]
+    entries += [_shown(half["against_plain"], percent=False), f"{cell['still_psnr']:.1f}"]
+    return _line([*entries, _shown(cell["still_psnr_against_plain"], percent=False)])
 
 
 def _head(names: Sequence[str]) -> list[str]:

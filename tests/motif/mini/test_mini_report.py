@@ -1,5 +1,6 @@
 """The study's tables against numbers worked out by hand or by statsmodels."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,19 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from motif.mini.report import ablation, accuracy, against_plain, draw, markdown, pair, paired, ratio, steps_to
-from motif.mini.study import read_runs
+from motif.mini.report import (
+    ablation,
+    accuracy,
+    against_plain,
+    draw,
+    markdown,
+    pace,
+    pair,
+    paired,
+    ratio,
+    records,
+    steps_to,
+)
 from ti2v_bench.results import results_folder
 
 
@@ -57,14 +69,40 @@ def test_steps_to_a_level_are_read_between_checkpoints() -> None:
     assert steps_to(rows, "plain", 1, 0.5) is None
 
 
+def test_steps_are_compared_only_where_every_pair_gets_there() -> None:
+    rows = [_row(cell, seed, step, found)
+            for cell, seed, early, late in (("plain", 0, "1111", "0011"), ("plain", 1, "1111", "0001"),
+                                            ("mask", 0, "0011", "0011"), ("mask", 1, "0111", "0011"))
+            for step, found in ((100, early), (200, late))]  # fmt: skip
+    half = ablation(rows)["mask"]["steps_to_half"]
+    assert half["runs"] == pytest.approx([100, 200])  # type: ignore[index]
+    assert half["against_plain"]["value"] == pytest.approx((100 - 200 + 200 - 166.667) / 2, abs=0.01)  # type: ignore[index]
+    rows[3] = _row("plain", 1, 200, "1111")
+    unreached = ablation(rows)["mask"]["steps_to_half"]["against_plain"]  # type: ignore[index]
+    assert unreached["value"] is None
+    assert unreached["why"] == "not reached in 1 of 2 pairs"
+    assert ablation(rows)["mask"]["accuracy_by_step"]["100"]["against_plain"]["value"] == pytest.approx(0.375)  # type: ignore[index]
+
+
+def test_a_run_in_several_folders_counts_once(tmp_path: Path) -> None:
+    for study, cells in (("a", ("plain", "mask")), ("b", ("mask", "lambda-1"))):
+        for cell in cells:
+            path = tmp_path / study / "runs" / f"{cell}-0.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(_row(cell, 0, step, "0")) + "\n" for step in (1, 2)))
+    found = records([tmp_path / "a", tmp_path / "b"], "runs")
+    assert [(r["cell"], r["step"]) for r in found] == [
+        (cell, step) for cell in ("plain", "lambda-1", "mask") for step in (1, 2)
+    ]
+    assert records([tmp_path / "a"], "pair") == []
+
+
 def test_the_published_tables_follow_from_the_published_runs(tmp_path: Path) -> None:
     folder = results_folder() / "mini_motif"
-    rows, both = read_runs(folder / "runs.jsonl"), read_runs(folder / "pair.jsonl")
-    import json
-
-    about = json.loads((folder / "about.json").read_text())
+    rows, both = records([folder], "runs"), records([folder], "pair")
     kept = json.loads((folder / "study.json").read_text())
-    assert (folder / "study.md").read_text() == markdown(pair(both), ablation(rows), about)
-    assert json.loads(json.dumps(ablation(rows))) == kept["ablation"]
+    tables = pair(both), ablation(rows)
+    assert (folder / "study.md").read_text() == markdown(*tables, kept["about"], pace(rows))
+    assert json.loads(json.dumps(tables)) == [kept["pair"], kept["ablation"]]
     draw(rows[:8], both, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000

@@ -1,19 +1,26 @@
 """The flat training step against torch's own modules and optimiser."""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from motif.diffusion import add_noise, training_target
+from motif.diffusion import add_noise, alphas_cumprod, training_target
 from motif.loss import loss_terms
+from motif.mini import __main__ as command
+from motif.mini import report
+from motif.mini.cells import CELLS, StudySettings
+from motif.mini.drawn import draw_world
 from motif.mini.judge import OUTCOMES, Judge, cases
 from motif.mini.model import Mini, MiniError, SampleSettings, load_mini
 from motif.mini.net import MiniSettings, MiniUNet
+from motif.mini.runs import Order, carry_out, read_runs
 from motif.mini.sampling import sample
-from motif.mini.study import CELLS, Order, Study, StudySettings, carry_out, draw_world, paced, read_runs
+from motif.mini.study import Study
 from motif.mini.text import encode, vocabulary
 from motif.mini.training import MiniTrainer, TrainingData, TrainSettings, flat_weights
 from motif.mini.world import draw_clips, heat_bytes, on_device, vocabularies
@@ -126,36 +133,37 @@ def test_guidance_one_is_the_conditional_model() -> None:
     conditional = sample(model, image, ids, noise, 1, 1.0)
     with torch.no_grad():
         v = model(noise, torch.tensor([999]), image, ids)
-    from motif.diffusion import alphas_cumprod
-
     a = alphas_cumprod()[999]
     torch.testing.assert_close(conditional, (a.sqrt() * noise - (1 - a).sqrt() * v).clamp(-1, 1), rtol=1e-4, atol=1e-4)
 
 
-def test_a_study_writes_resumes_and_its_checkpoint_is_a_model(tmp_path: Path) -> None:
+def test_a_study_makes_each_missing_run_once_and_its_checkpoint_is_a_model(tmp_path: Path) -> None:
     settings = StudySettings(clips=8, tests=2, ddim=2, train=TrainSettings(batch=2), tiny=True)
     study = Study(settings, draw_world(settings, 1), "cpu", compiled=False)
     order = Order(tmp_path, float("inf"), ("plain", "mask"), (0,), (1, 2), keep_at=(2,))
-    carry_out(study, order)
-    rows = read_runs(tmp_path / "runs.jsonl")
-    assert [(row["cell"], row["step"]) for row in rows] == [("plain", 1), ("plain", 2), ("mask", 1), ("mask", 2)]
+    assert carry_out(study, order) == 0
+    rows = read_runs([tmp_path])
+    assert [(row["cell"], row["step"]) for row in rows] == [("mask", 1), ("mask", 2), ("plain", 1), ("plain", 2)]
     assert all(len(str(row["outcomes"])) == 2 for row in rows)
-    carry_out(
-        study, Order(tmp_path, float("inf"), ("plain",), (0,), (1, 2), "again", resume=(tmp_path / "runs.jsonl",))
-    )
-    assert (tmp_path / "again.jsonl").read_text() == ""
-    model, words = load_mini(tmp_path / "mask-2.safetensors")
+    hot, ratio = (rows[0][name]["500"] for name in ("error_hot", "error_ratio"))  # type: ignore[index]
+    assert 0 < hot < 3
+    assert ratio > 0
+    elsewhere = Order(tmp_path / "b", float("inf"), ("plain", "mask"), (0, 1), (1, 2), done=(tmp_path,))
+    assert elsewhere.missing() == [("plain", 1), ("mask", 1)]
+    assert carry_out(study, replace(elsewhere, until=0.0)) == 2  # no time: nothing is begun
+    assert not (tmp_path / "b").exists()
+    model, words = load_mini(tmp_path / "mask-0-2.safetensors")
     torch.testing.assert_close(flat_weights(model), study.trainer.ema, rtol=1e-3, atol=1e-4)  # kept as float16
     from PIL import Image
 
     Image.new("RGB", (100, 80), "red").save(tmp_path / "a.png")
-    mini = Mini("own", tmp_path / "mask-2.safetensors", SampleSettings(steps=2))
+    mini = Mini("own", tmp_path / "mask-0-2.safetensors", SampleSettings(steps=2))
     pair = Pair("a", "a", "a", "The red circle moves up.", tmp_path / "a.png")
     frames = mini.generate(pair, 3)
     assert frames.shape == (8, 64, 64, 3)
     assert np.array_equal(frames, mini.generate(pair, 3))
     assert words == vocabulary()
-    assert json.loads(json.dumps(mini.provenance()))["weights"][0]["file"] == "mask-2.safetensors"
+    assert json.loads(json.dumps(mini.provenance()))["weights"][0]["file"] == "mask-0-2.safetensors"
 
 
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
@@ -164,10 +172,78 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
         load_mini(tmp_path / "x.safetensors")
 
 
-def test_every_cell_is_of_the_issue_and_pacing_keeps_its_promise() -> None:
+def test_every_setting_of_the_papers_ablations_is_a_cell() -> None:
     assert {cell.weight for cell in CELLS.values()} == {0.0, 0.5, 1.0, 2.0, 5.0}
-    assert paced(0.005, 0.5, 9.0) == (350, 700, 1050, 1400)
-    assert paced(1.0, 0.5, 9.0)[-1] == 300
+    assert {cell.conditioning for cell in CELLS.values()} == {"x-cat", "cx-attn", "both"}
+    units = {cell.heat.unit for cell in CELLS.values() if cell.heat}
+    assert units == {"size", "half_size", "diag", "minmax_clip"}  # pixels saturate: everything that moves is hot
+    assert any(cell.heat is None for cell in CELLS.values())
+
+
+def test_processes_share_the_missing_runs() -> None:
+    whole = Order(Path("nowhere"), 0.0, ("plain", "mask", "size"), (0, 1), (1,))
+    parts = [replace(whole, share=(index, 2)).missing() for index in range(2)]
+    assert sorted(parts[0] + parts[1]) == sorted(whole.missing())
+    assert len(parts[0]) == len(parts[1]) == 3
+
+
+def test_a_still_clip_is_learnt_by_the_direct_path_alone() -> None:
+    """v of a clip that stays as its image is linear in the noisy pixels and the image (worked out from v's formula)."""
+    model = MiniUNet(replace(NET, direct=True)).eval()
+    assert model.gains is not None
+    torch.nn.init.zeros_(model.leave.bias)  # type: ignore[arg-type]
+    image, noise = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 3, 8, 64, 64)
+    clean, step, alphas = image[:, :, None].expand(-1, -1, 8, -1, -1), torch.tensor([400]), alphas_cumprod()
+    a = alphas[400]
+    with torch.no_grad():
+        model.gains.bias.copy_(torch.stack([(a / (1 - a)).sqrt(), -1 / (1 - a).sqrt()]))
+        got = model(add_noise(clean, noise, step, alphas), step, image, torch.zeros(1, 12, dtype=torch.long))
+        torch.testing.assert_close(got, training_target(clean, noise, step, alphas, "v"), rtol=1e-4, atol=1e-4)
+        model.gate_cat.fill_(0.0)  # cx-attn: the image is not there
+        assert (model(torch.zeros_like(noise), step, image, torch.zeros(1, 12, dtype=torch.long)) == 0).all()
+
+
+def _study_command(*arguments: str) -> list[str]:
+    small = ["--clips", "8", "--tests", "2", "--batch", "2", "--tiny", "--device", "cpu", "--workers", "1"]
+    return ["motif.mini", "--checkpoints", "1", *small, *arguments]
+
+
+def test_the_command_chooses_a_world_goes_on_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ("--out", str(tmp_path / "a"), "--cache", str(tmp_path / "c"), "--cells", "plain,lambda-1", "--seeds", "0")
+    monkeypatch.setattr(command, "HARDEST_FIRST", ("tiny",))
+    monkeypatch.setattr(sys, "argv", _study_command(*first))
+    command.main()
+    assert "words tiny: the plain loss reaches" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "a" / "runs").glob("*.jsonl")) == [
+        "lambda-1-0.jsonl",
+        "plain-0.jsonl",
+    ]
+    second = (
+        "--out",
+        str(tmp_path / "b"),
+        "--cache",
+        str(tmp_path / "c"),
+        "--done",
+        str(tmp_path / "a"),
+        "--cells",
+        "plain",
+    )
+    monkeypatch.setattr(sys, "argv", _study_command(*second, "--seeds", "0,1", "--words", "tiny", "--pair", "1"))
+    monkeypatch.setattr(command, "SHIPPED_WORDS", "tiny")
+    command.main()
+    assert [path.name for path in (tmp_path / "b" / "runs").glob("*.jsonl")] == ["plain-1.jsonl"]
+    assert (tmp_path / "b" / "pair" / "lambda-1-0-1.safetensors").is_file()
+    monkeypatch.setattr(sys, "argv", _study_command(*first, "--learning-rate", "0.1"))
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "train" in capsys.readouterr().err
+    studies = [str(tmp_path / "a"), str(tmp_path / "b")]
+    monkeypatch.setattr(sys, "argv", ["report", *studies, "--out", str(tmp_path / "r")])
+    report.main()
+    names = {"runs.jsonl", "pair.jsonl", "about.json", "study.json", "study.md", "curves.png", "runs.png", "pair.png"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == names
 
 
 @pytest.mark.parametrize("name", ["motif-mini", "plain-mini"])
