@@ -54,6 +54,22 @@ def with_image(noisy: Tensor, image: Tensor, settings: UNetSettings) -> Tensor:
     return torch.cat([noisy, image.unsqueeze(2).expand(-1, -1, noisy.shape[2], -1, -1)], dim=1)
 
 
+def place(unet: UNet, device: torch.device, channels_last: bool | None = None) -> UNet:
+    """Move to the device that trains it, in place.
+
+    Args:
+        unet: the network.
+        device: where to.
+        channels_last: memory format of its 2-D convolutions; None takes what is fastest there.
+    """
+    unet.to(device)
+    if device.type == "cuda" if channels_last is None else channels_last:
+        for parameter in unet.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return unet
+
+
 def checkpointed(unet: UNet) -> UNet:
     """Make every block recompute its activations in the backward pass; changes `unet` in place and returns it."""
     for stage in (*unet.input_blocks, unet.init_attn, unet.middle_block, *unet.output_blocks):

@@ -45,6 +45,8 @@ def shard(unet: UNet, device: torch.device) -> None:
         raise StateError("--fsdp shards over processes: start with 'torchrun --nproc-per-node N -m ti2v_bench ...'.")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     unet.to(device)
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP takes no other
     for stage in (*unet.input_blocks, unet.init_attn, unet.middle_block, *unet.output_blocks):
         fully_shard(stage, mesh=mesh)
     fully_shard(unet, mesh=mesh)

@@ -23,7 +23,7 @@ from motif.data import Sample, Samples
 from motif.diffusion import alphas_cumprod
 from motif.folder import STATE, WEIGHTS, Saved, as_json, latest, prune, publish, read_settings, sweep, write_settings
 from motif.journal import Journal
-from motif.network import checkpointed
+from motif.network import checkpointed, place
 from motif.objective import Batch, draw, objective
 from motif.parts import Encoders, build_unet, start_state, to_json
 from motif.settings import FREE, MotifSettings, TrainSettings
@@ -91,9 +91,12 @@ class Trainer:
             if self.accelerator.mixed_precision == "fp16":
                 raise TrainError("--fsdp has no loss scaling for precision=fp16; take precision=bf16.")
             shard(self.network, self.accelerator.device)
+        else:
+            place(self.network, self.accelerator.device)
         self._plain_optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay
-        )
+            self.network.parameters(), lr=train.learning_rate, betas=train.betas, weight_decay=train.weight_decay,
+            fused=self.accelerator.device.type == "cuda",
+        )  # fmt: skip
         if plan.fsdp:
             return self.network, self._plain_optimizer
         unet, optimizer = self.accelerator.prepare(self.network, self._plain_optimizer)

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_motif_train.py --out FOLDER [--seconds 130] [--device cuda] [--tiny]
 
 Random weights, 16 x 320 x 512, bfloat16 autocast over float32 weights, AdamW (fused), gradient checkpointing as named.
-Writes `motif_train.json` and `motif_train.md`. TFLOP per clip and CFG branch: 12.58 (counted from the network; one
-training pass is three times that, four with recomputation; MFU counts three).
+Writes `motif_train.json` and `motif_train.md`, anew after every row. TFLOP per clip and CFG branch: 12.58 (counted from
+the network; one training pass is three times that, four with recomputation; MFU counts three).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 from baselines.lvdm.recipe import tiny
 from baselines.lvdm.unet import UNet
 from motif.diffusion import alphas_cumprod
-from motif.network import checkpointed
+from motif.network import checkpointed, place
 from motif.objective import Batch, draw, objective
 from motif.settings import MotifSettings
 from ti2v_bench.motion.dis import DisFlow
@@ -62,12 +62,9 @@ class Step:
     def __init__(self, settings: MotifSettings, device: str) -> None:
         self.network, self.device, self.settings = settings.network(), device, settings
         with torch.device(device):
-            self.unet = UNet(self.network)
-        self.unet.train()
-        for parameter in self.unet.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=5e-5, fused=device == "cuda")
+            self.unet = place(UNet(self.network), torch.device(device))
+        self.called: torch.nn.Module = self.unet.train()
+        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=5e-5, fused=device.startswith("cuda"))
         self.alphas = alphas_cumprod().to(device)
 
     def batch(self, clips: int) -> Batch:
@@ -84,11 +81,12 @@ class Step:
 
     def __call__(self, batch: Batch, motion: bool, heat: Callable[[], Tensor] | None = None) -> None:
         """Forward, backward, optimiser; with the motion term, or only the plain loss."""
-        timestep, noise = draw(batch)
+        draws = draw(0, 0, range(len(batch.latents)), tuple(batch.latents.shape[1:]))
+        timestep, noise = draws.timestep.to(self.device), draws.noise.to(self.device)
         if heat is not None:
             batch = Batch(batch.latents, batch.image, batch.context, batch.fps, heat())
-        with torch.autocast(self.device, torch.bfloat16):
-            terms = objective(self.unet, self.network, batch, timestep, noise, self.alphas, "v")
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            terms = objective(self.called, self.network, batch, timestep, noise, self.alphas, "v")
         loss = terms.total(1.0) if motion else terms.diffusion.mean()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
@@ -96,13 +94,14 @@ class Step:
         self.optimizer.zero_grad(set_to_none=False)
 
 
-def training(step: Step, device: str, deadline: float, raft: RaftFlow, video: Tensor) -> list[dict[str, object]]:
+def training(
+    step: Step, device: str, deadline: float, raft: RaftFlow, video: Tensor, note: Callable[[dict[str, object]], None]
+) -> None:
     """Seconds and memory of a step at several batch sizes, with and without the motion term."""
-    rows: list[dict[str, object]] = []
 
     def on_the_fly(clips: int) -> Tensor:
         grid = (step.settings.height // 8, step.settings.width // 8)
-        flows = torch.stack([raft.flow_tensor(video) for _ in range(clips)])
+        flows = torch.stack([raft.flow_tensor(video) for _ in range(clips)])  # no two clips share anything
         return to_grid(heatmap(flows, HeatmapSettings()), grid)
 
     def measure(name: str, clips: int, motion: bool, fly: bool) -> None:
@@ -114,8 +113,7 @@ def training(step: Step, device: str, deadline: float, raft: RaftFlow, video: Te
         memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
         mfu = 3 * FORWARD_TFLOP * clips / seconds / PEAK_TFLOPS
         row = {"what": name, "clips": clips, "seconds": seconds, "timed": n, "peak_gib": memory, "mfu": mfu}
-        print(row, flush=True)
-        rows.append(row)
+        note(row)
 
     for clips, recompute in ((1, False), (2, True), (8, True)):
         if time.perf_counter() > deadline:
@@ -130,14 +128,14 @@ def training(step: Step, device: str, deadline: float, raft: RaftFlow, video: Te
             if clips == 2:
                 measure(f"motion term, RAFT on the fly, {label}", clips, motion=True, fly=True)
         except torch.cuda.OutOfMemoryError as error:
-            rows.append({"what": f"{label}, out of memory", "clips": clips, "why": str(error)[:200]})
+            note({"what": f"{label}, out of memory", "clips": clips, "why": str(error)[:200]})
             torch.cuda.empty_cache()
-    return rows
 
 
-def heatmaps(device: str, settings: MotifSettings, raft: RaftFlow, video: Tensor) -> list[dict[str, object]]:
+def heatmaps(
+    device: str, settings: MotifSettings, raft: RaftFlow, video: Tensor, note: Callable[[dict[str, object]], None]
+) -> None:
     """Clips per second of heatmap pre-computation."""
-    rows: list[dict[str, object]] = []
     far = time.perf_counter() + 60
     grid = (settings.height // 8, settings.width // 8)
 
@@ -148,17 +146,14 @@ def heatmaps(device: str, settings: MotifSettings, raft: RaftFlow, video: Tensor
         for updates in (20, 12) if device == "cuda" else (1,):
             raft.updates, raft.precision = updates, precision
             seconds, n = timed(one, device, 3, far)
-            rows.append({"what": f"RAFT-large {precision}, {updates} updates", "clips_per_s": 1 / seconds, "timed": n})
-            print(rows[-1], flush=True)
+            note({"what": f"RAFT-large {precision}, {updates} updates", "clips_per_s": 1 / seconds, "timed": n})
     raft.updates, raft.precision = 20, "bfloat16" if device == "cuda" else "float32"
     import cv2
 
     cv2.setNumThreads(1)
     frames = ((video.permute(0, 2, 3, 1) + 1) * 127.5).byte().cpu().numpy()
     seconds, n = timed(lambda: DisFlow().flow(frames), "cpu", 3, far)
-    rows.append({"what": "DIS medium, one CPU core", "clips_per_s": 1 / seconds, "timed": n})
-    print(rows[-1], flush=True)
-    return rows
+    note({"what": "DIS medium, one CPU core", "clips_per_s": 1 / seconds, "timed": n})
 
 
 def main() -> None:
@@ -184,16 +179,30 @@ def main() -> None:
     )[0].clamp(-1, 1)
     video = torch.stack([base.roll(3 * i, -1) for i in range(settings.frames)]).to(args.device)
     raft = RaftFlow(Raft(), "random weights", args.device, updates=20, batch=15)
-    found = {"heatmaps": heatmaps(args.device, settings, raft, video)}
-    found["training"] = training(Step(settings, args.device), args.device, deadline, raft, video)
     about = {
         "machine": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "torch": torch.__version__,
         "size": [settings.frames, settings.height, settings.width],
         "tiny": args.tiny,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "motif_train.json").write_text(json.dumps(about | found, indent=1))
+    found: dict[str, list[dict[str, object]]] = {"heatmaps": [], "training": []}
+
+    def noting(rows: list[dict[str, object]]) -> Callable[[dict[str, object]], None]:
+        def note(row: dict[str, object]) -> None:
+            print(row, flush=True)
+            rows.append(row)
+            write(args.out, about, found)  # what is measured stays measured, whatever happens next
+
+        return note
+
+    training(Step(settings, args.device), args.device, deadline, raft, video, noting(found["training"]))
+    heatmaps(args.device, settings, raft, video, noting(found["heatmaps"]))
+
+
+def write(out: Path, about: dict[str, object], found: dict[str, list[dict[str, object]]]) -> None:
+    """Both tables, as far as they go."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "motif_train.json").write_text(json.dumps(about | found, indent=1))
     lines = [f"{about['machine']}, torch {about['torch']}, {about['size']}", ""]
     lines += ["| what | clips per step | s per step | peak GiB | MFU of 790 TFLOP/s |", "|---|---|---|---|---|"]
     for row in found["training"]:
@@ -203,8 +212,7 @@ def main() -> None:
         )
     lines += ["", "| heatmaps | clips/s |", "|---|---|"]
     lines += [f"| {row['what']} | {row['clips_per_s']:.2f} |" for row in found["heatmaps"]]
-    (args.out / "motif_train.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    (out / "motif_train.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
