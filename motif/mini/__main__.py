@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import torch
 
 from motif.folder import as_json
@@ -153,6 +154,7 @@ def _about(args: argparse.Namespace, settings: StudySettings, study: Study) -> N
         "settings": asdict(settings),
         "machine": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
         "torch": torch.__version__,
+        "opencv": cv2.__version__,  # flow is estimated by it
         "parameters": study.flat.numel(),
         "compiled": args.compile,
     }

@@ -62,6 +62,20 @@ def test_folder_table_and_tar_give_the_same_clips(folder: Path, tmp_path: Path) 
         assert [(c.caption, c.data()) for c in clips] == [(c.caption, c.data()) for c in from_folder], source
 
 
+def test_videos_without_a_caption_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "c.txt").write_text("  \n")
+    found = find_clips(folder)
+    assert [clip.name for clip in found.clips] == ["a.mp4", "b.mp4"]
+    assert found.silent == ["c.mp4", "silent.mp4"]
+    pd.DataFrame({"path": ["a.mp4", "b.mp4"], "caption": ["clip a", None]}).to_csv(folder / "clips.csv", index=False)
+    found = find_clips(folder / "clips.csv")
+    assert ([clip.name for clip in found.clips], found.silent) == (["a.mp4"], ["b.mp4"])
+    for caption in folder.glob("*.txt"):
+        caption.unlink()
+    with pytest.raises(ClipsError, match="4 videos have none"):
+        find_clips(folder)
+
+
 def test_webvid_columns(tmp_path: Path) -> None:
     (tmp_path / "p1").mkdir()
     (tmp_path / "p1" / "77.mp4").write_bytes(_numbered())
