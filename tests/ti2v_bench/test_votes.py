@@ -69,10 +69,82 @@ def test_ragged_rows_of_a_csv_are_named(tmp_path: Path) -> None:
     ]
 
 
+HEADER = ",".join(COLUMNS) + "\n"
+
+
+def read_text(folder: Path, text: str) -> pd.DataFrame:
+    path = folder / "votes.csv"
+    path.write_text(text, newline="")
+    return read_votes(path)
+
+
+def test_every_kind_of_bad_row_is_named_at_once_with_the_number_a_spreadsheet_shows(tmp_path: Path) -> None:
+    rows = ['"p\n1",A,B,left,x', "", "p,A,B", "p,A,B,lft,y", ",,,,", "p,A,B,left,z"]
+    with pytest.raises(VotesError) as caught:
+        read_text(tmp_path, HEADER + "\r\n".join(rows) + "\r\n")
+    assert [(bad.row, bad.column, bad.problem.split(",")[0]) for bad in caught.value.problems] == [
+        (2, "(whole row)", "is empty"),
+        (3, "(whole row)", "has 3 cells"),
+        (4, "choice", "is not one of left"),
+        (5, "(whole row)", "is empty"),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n\n\n", "\n,,,,\n\n", ""])
+def test_empty_rows_below_the_last_vote_do_no_harm(tmp_path: Path, end: str) -> None:
+    assert len(read_text(tmp_path, HEADER + "p,A,B,left,x" + end)) == 1
+    assert len(read_text(tmp_path, HEADER.strip() + end)) == 0
+
+
+def test_a_byte_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    path.write_bytes(HEADER.encode() + b"p,A,B,left,x\n" * 70_000 + b"p,caf\xe9,B,left,x\n")
+    with pytest.raises(VotesError, match="byte 0xe9 in line 70002"):
+        read_votes(path)
+
+
+def test_a_folder_and_a_forbidden_file_are_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(VotesError, match="is a folder"):
+        read_votes(tmp_path)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "v.csv").write_text(HEADER)
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(VotesError, match=r"v\.csv cannot be read: Permission denied"):
+        read_votes(tmp_path / "v.csv")
+
+
+def test_what_parquet_kept_as_index_or_bytes_is_read_like_any_column(tmp_path: Path) -> None:
+    frame = random_votes()
+    frame.assign(left=frame["left"].str.encode("utf-8")).set_index(["pair_id", "vote_id"]).to_parquet(tmp_path / "v.pq")
+    pd.testing.assert_frame_equal(read_votes(tmp_path / "v.pq"), check_votes(frame), check_like=True)
+
+
+@pytest.mark.parametrize("cell", [["A"], {"name": "A"}])
+def test_a_structure_in_place_of_a_name_is_refused(cell: object) -> None:
+    frame = random_votes().astype(object)
+    frame["left"] = [*frame["left"][:2], cell, *frame["left"][3:]]
+    with pytest.raises(VotesError, match=rf"row 3 .* column 'left': .* is a {type(cell).__name__}; .* text"):
+        check_votes(frame)
+
+
+def test_a_long_cell_is_cut_in_the_message_but_held_whole() -> None:
+    with pytest.raises(VotesError, match="…' is not one of") as caught:
+        check_votes(dirty("choice", "x" * 5000))
+    assert len(str(caught.value)) < 400
+    assert caught.value.problems[0].value == "x" * 5000
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "is empty"),
+        ("\n" + HEADER, "begins with an empty line"),
+        (HEADER.replace(",", ";"), "columns are separated by ';'; save it with commas"),
         ("a,b\n1,2\n", "lacks the columns pair_id, left, right, choice, annotator"),
         ("pair_id,left,right,choice,annotator,left\n", "has the column 'left' 2 times"),
         ("pair_id,left,right,choice\n", "lacks the column annotator"),

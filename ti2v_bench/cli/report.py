@@ -100,10 +100,18 @@ def load(source: str) -> "pd.DataFrame":
         VotesError: the table cannot be used.
         TI2VError: there is no such study.
     """
-    from ti2v_bench.votes import check_votes, read_votes
+    from ti2v_bench.votes import VotesError, check_votes, read_votes
 
-    if source.lower().endswith((".csv", ".parquet", ".pq")):
+    if source.lower().endswith((".csv", ".parquet", ".pq")) or Path(source).is_dir():
         return read_votes(source)
+    if Path(source).is_file() and not _is_database(Path(source)):
+        raise VotesError(f"{source} is neither a study database nor a vote table. Save the votes as .csv or .parquet.")
     from annotation_app.export import vote_table
 
     return check_votes(vote_table(source), source)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether the file is SQLite's; an empty one may become one."""
+    with path.open("rb") as file:
+        return file.read(16) in (b"SQLite format 3\0", b"")

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from tests.votes_by_hand import random_votes
 from ti2v_bench import cli
 from ti2v_bench.cli.plan import plan
-from ti2v_bench.cli.report import report
+from ti2v_bench.cli.report import load, report
+from ti2v_bench.errors import TI2VError
 from ti2v_bench.leaderboard.write import FILES
 
 
@@ -46,6 +47,14 @@ def test_a_dirty_table_ends_with_the_rows_and_status_two(
     assert caught.value.code == 2
     assert "row 1 (spreadsheet row 2), column 'choice': 'middle'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_is_neither_votes_nor_a_study_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "votes.tsv").write_text("pair_id\tleft\n")
+    with pytest.raises(TI2VError, match="neither a study database nor a vote table"):
+        load(str(tmp_path / "votes.tsv"))
+    with pytest.raises(TI2VError, match="is a folder"):
+        load(str(tmp_path))
 
 
 def test_plan_says_what_can_be_found_and_when_to_stop() -> None:
