@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ti2v_bench.leaderboard.exclusions import apply, checks
+from ti2v_bench.leaderboard.exclusions import apply, checks, switched_off
 from ti2v_bench.leaderboard.notes import table_notes
 from ti2v_bench.leaderboard.published import beside
 from ti2v_bench.leaderboard.quality import agreement_report, annotator_rows
@@ -57,7 +57,7 @@ def analyse(votes: pd.DataFrame, settings: ReportSettings) -> Report:
     comparisons = compare(table, settings)
     return Report(
         title=settings.title,
-        protocol=_protocol(votes, kept, table, taken, settings),
+        protocol=_protocol(votes, table, taken, settings),
         comparisons=comparisons,
         averages=_averages(table, settings),
         ranking=ranking(table, settings),
@@ -71,9 +71,7 @@ def analyse(votes: pd.DataFrame, settings: ReportSettings) -> Report:
     )
 
 
-def _protocol(
-    votes: pd.DataFrame, kept: pd.DataFrame, table: VoteTable, taken: Mapping[str, int], settings: ReportSettings
-) -> Protocol:
+def _protocol(votes: pd.DataFrame, table: VoteTable, taken: Mapping[str, int], settings: ReportSettings) -> Protocol:
     excluded: dict[str, int] = {}
     if "kind" in votes:
         counts = votes["kind"].astype(str).value_counts()
@@ -83,12 +81,12 @@ def _protocol(
         n_pairs=len(table.pairs),
         n_annotators=len(table.annotators),
         n_scenarios=len(table.scenarios) if table.scenarios is not None else None,
-        simulated=bool(kept["simulated"].any()) if "simulated" in kept else False,
+        simulated=bool(votes["simulated"].any()) if "simulated" in votes else False,
         excluded=excluded | dict(taken),
         seed=settings.seed,
         level=settings.level,
         star=table.models[table.star] if table.star is not None else None,
-        notes=table_notes(votes, table),
+        notes=(*table_notes(votes, table), *switched_off(votes, settings.exclusions)),
     )
 
 

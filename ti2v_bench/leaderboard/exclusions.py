@@ -86,15 +86,37 @@ def _gold(gold: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _repeats(rows: pd.DataFrame) -> "pd.Series[float]":
-    """A repeat row is compared with the annotator's main vote on the same pair and models."""
-    main, repeat = main_rows(rows), rows[rows["kind"] == "repeat"]
+    """A repeat row is compared with the annotator's first main vote on the same pair and models."""
+    main, repeat = _in_time(main_rows(rows)), rows[rows["kind"] == "repeat"]
     if repeat.empty:
         return pd.Series(dtype=float)
+    main = main.drop_duplicates(["annotator", "comparison"])
     first = dict(zip(zip(main["annotator"], main["comparison"], strict=True), main["answer"], strict=True))
     before = [first.get(key) for key in zip(repeat["annotator"], repeat["comparison"], strict=True)]
     known = np.array([answer is not None for answer in before])
     same = pd.Series(before, index=repeat.index, dtype=object) == repeat["answer"]
     return same[known].astype(float).groupby(repeat["annotator"][known]).mean()
+
+
+def _in_time(votes: pd.DataFrame) -> pd.DataFrame:
+    """The rows by answered_at, then vote_id; without either as they stand."""
+    known = [name for name in ("answered_at", "vote_id") if name in votes]
+    return votes.sort_values(known, kind="stable") if known else votes
+
+
+def switched_off(votes: pd.DataFrame, rules: Exclusions) -> list[str]:
+    """The rules that were asked for and that this table cannot follow, each with what it lacks."""
+    kinds = set(votes["kind"].astype(str)) if "kind" in votes else set()
+    lacks = {
+        "min_seconds": [f"the column {name}" for name in ("shown_at", "answered_at") if name not in votes],
+        "min_gold": [] if "gold" in kinds else ["gold rows"],
+        "min_repeat": [] if "repeat" in kinds else ["repeat rows"],
+    }
+    return [
+        f"the rule {name} was not applied: the table lacks {' and '.join(missing)}"
+        for name, missing in lacks.items()
+        if missing and getattr(rules, name) is not None
+    ]
 
 
 def apply(votes: pd.DataFrame, rules: Exclusions, seen: Checks) -> tuple[pd.DataFrame, Mapping[str, int]]:
@@ -143,9 +165,7 @@ def _rules(votes: pd.DataFrame, rules: Exclusions, seen: Checks) -> list[tuple[s
 
 
 def _second(votes: pd.DataFrame) -> Mask:
-    """Later main votes of one annotator on one comparison; earlier is by answered_at, else by vote_id, else by row."""
-    order = next((name for name in ("answered_at", "vote_id") if name in votes), None)
-    main = main_rows(votes)
-    main = main.sort_values(order, kind="stable") if order else main
+    """Later main votes of one annotator on one comparison."""
+    main = _in_time(main_rows(votes))
     again = pd.DataFrame({"annotator": main["annotator"].astype(str), "comparison": _comparison(main)}).duplicated()
     return again.reindex(votes.index, fill_value=False).to_numpy().astype(bool)

@@ -1,5 +1,9 @@
 """What a vote table's missing columns switch off, and what a reader must know of its votes."""
 
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+
 import pandas as pd
 
 from ti2v_bench.stats.counting import relabel
@@ -26,6 +30,8 @@ def table_notes(votes: pd.DataFrame, table: VoteTable) -> tuple[str, ...]:
     studies = sorted(map(str, votes["study"].unique())) if "study" in votes else []
     if len(studies) > 1:
         notes.append(f"votes of {len(studies)} studies are taken together: {', '.join(studies)}")
+    for names in look_alikes(table.models):
+        notes.append(f"models that differ only in case, spaces or form of letters are kept apart: {', '.join(names)}")
     again = second_votes(table)
     if again:
         notes.append(f"{again} votes are second votes of one annotator on one comparison; they are kept")
@@ -34,6 +40,14 @@ def table_notes(votes: pd.DataFrame, table: VoteTable) -> tuple[str, ...]:
         if 0 < simulated < len(votes):
             notes.append(f"{simulated} of {len(votes)} rows are simulated")
     return tuple(notes)
+
+
+def look_alikes(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that a reader may take for one."""
+    groups = defaultdict(list)
+    for name in names:
+        groups["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(repr(name))
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def second_votes(table: VoteTable) -> int:

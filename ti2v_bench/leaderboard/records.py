@@ -59,7 +59,7 @@ class Protocol:
     n_scenarios: int | None
     """None where the table has no scenarios."""
     simulated: bool
-    """True if any vote that enters the estimates is simulated."""
+    """True if any row is simulated, also one that was left out: it stands in the tables without exclusions."""
     excluded: Mapping[str, int]
     """Votes left out, by reason."""
     seed: int

@@ -55,7 +55,15 @@ def agreement(counts: Ints, level: float, resamples: int, seed: int) -> Agreemen
     if np.isnan(alpha):
         return Agreement(None, "undefined: all votes are of one kind", raw_estimate, splits)
     found = _alpha(patterns, drawn)
-    low, high = np.quantile(found[~np.isnan(found)], [(1 - level) / 2, (1 + level) / 2])
+    defined = found[~np.isnan(found)]
+    if not len(defined):
+        why = "no resample holds votes of two kinds"
+        return Agreement(
+            Estimate(float(alpha), None, None, level, units, "Krippendorff, nominal", why), None, raw_estimate, splits
+        )
+    if len(defined) < resamples:
+        words += f", {resamples - len(defined)} of them left out (all votes of one kind: alpha undefined)"
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     estimate = Estimate(float(alpha), float(low), float(high), level, units, f"Krippendorff, nominal; {words}")
     return Agreement(estimate, None, raw_estimate, splits)
 

@@ -13,8 +13,6 @@ from ti2v_bench.stats.proportions import clopper_pearson_interval
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-TWO_WAY, ONE_WAY, EXACT = "two-way", "one-way", "exact"
-
 
 @dataclass(frozen=True)
 class ClusteredMeans:
@@ -32,11 +30,19 @@ class ClusteredMeans:
     """How many separate things were judged, for the exact interval where both kinds have fewer than two clusters."""
     names: tuple[str, str]
     """What the two kinds are, in the plural, e.g. `scenarios`, `annotators`."""
+    strata: Ints | int = 1
+    """Means taken off the first kind of cluster: more than 1 where scores are centred within strata."""
+
+    @property
+    def left(self) -> tuple[Ints, Ints]:
+        """Clusters left to vary: each stratum mean beyond the first uses up one cluster of the first kind."""
+        first, second = self.clusters
+        return np.maximum(first - self.strata + 1, np.minimum(first, 1)), second
 
     @property
     def fewest(self) -> Ints:
-        """Clusters of the kind that has fewer, among the kinds with at least two; else `units`."""
-        first, second = self.clusters
+        """Clusters of the kind that has fewer left to vary, among the kinds with at least two; else `units`."""
+        first, second = self.left
         both = np.minimum(first, second)
         return np.where(
             both >= 2, both, np.where(np.maximum(first, second) >= 2, np.maximum(first, second), self.units)
@@ -182,20 +188,21 @@ def p_values(means: ClusteredMeans) -> Floats:
 
 def method(means: ClusteredMeans, group: int) -> str:
     """In words, how the interval of one group was made."""
-    first, second = (int(count[group]) for count in means.clusters)
+    first, second = (int(count[group]) for count in means.left)
+    seen = [int(count[group]) for count in means.clusters]
     fewest = int(means.fewest[group])
     if means.exact[group]:
         kind = _scarcer(means, first, second)
-        return f"no spread between clusters: Clopper-Pearson, each of the {fewest} {kind} counted once"
+        spent = f" ({seen[0]} less one per stratum, plus one)" if kind == means.names[0] and first < seen[0] else ""
+        return f"no spread between clusters: Clopper-Pearson, each of {fewest} {kind}{spent} counted once"
     if min(first, second) >= 2:
         return (
-            f"two-way cluster-robust ({first} {means.names[0]} x {second} {means.names[1]}), "
+            f"two-way cluster-robust ({seen[0]} {means.names[0]} x {seen[1]} {means.names[1]}), "
             f"t with {fewest - 1} df on the logit scale"
         )
-    kept, lost = (means.names[1], means.names[0]) if second >= 2 else means.names
+    kept, lost, n = (means.names[1], means.names[0], seen[1]) if second >= 2 else (*means.names, seen[0])
     return (
-        f"one-way cluster-robust ({fewest} {kept}), t with {fewest - 1} df on the logit scale; "
-        f"holds for these {lost} only"
+        f"one-way cluster-robust ({n} {kept}), t with {fewest - 1} df on the logit scale; holds for these {lost} only"
     )
 
 

@@ -149,10 +149,10 @@ def _centred(table: VoteTable, mean: Floats) -> ClusteredMeans:
     usable = (n_image > strata) & (n_annotator > 1)
     variance = np.where(usable, np.maximum(by_image + by_annotator - by_cell, larger), larger) / np.maximum(n, 1) ** 2
     variance = np.where(variance > 1e-12 / np.maximum(n, 1), variance, 0.0)
-    free = np.maximum(n_image - strata + 1, 1)  # images left to vary, plus one: df is this minus one
-    return ClusteredMeans(
-        total / np.maximum(n, 1), n.astype(np.int64), variance, (free, n_annotator), n_image, ("images", "annotators")
-    )
+    pairs = np.bincount(table.unit_match, minlength=m)
+    clusters = (n_image, n_annotator)
+    value = total / np.maximum(n, 1)
+    return ClusteredMeans(value, n.astype(np.int64), variance, clusters, pairs, ("images", "annotators"), strata)
 
 
 def _over(count: Ints, left: Ints) -> Floats:

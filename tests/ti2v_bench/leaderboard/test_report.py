@@ -220,6 +220,84 @@ def test_a_copy_of_the_study_under_new_names_changes_no_share(seed: int) -> None
     assert "disconnected" in (both.ranking.why or "")
 
 
+@given(st.integers(0, 1000))
+@settings(derandomize=True, max_examples=6, deadline=None)
+def test_the_same_votes_again_as_another_study_narrow_no_interval(seed: int) -> None:
+    """Twice the votes of the same people on the same scenes are no new evidence."""
+    frame = random_votes("ABC", pairs=8, seed=seed, star=False, choices=(0.4, 0.4, 0.1, 0.1))
+    copy = frame.assign(vote_id="c" + frame["vote_id"], study="t")
+    one, two = (as_json(report(each)) for each in (frame, pd.concat([frame, copy], ignore_index=True)))
+    for before, after in zip(one["comparisons"], two["comparisons"], strict=True):
+        assert after["n_votes"] == 2 * before["n_votes"]
+        assert after["majority"] == before["majority"]
+        for name in ("vote_share", "vote_share_fixed_bench"):
+            parts = [[each[name][part] for part in ("value", "low", "high")] for each in (before, after)]
+            assert parts[0] == pytest.approx(parts[1], abs=1e-9)
+        assert before["p_value"] == pytest.approx(after["p_value"], rel=1e-6)
+    notes = "; ".join(two["protocol"]["notes"])
+    assert "votes of 2 studies are taken together: s, t" in notes
+    assert f"{len(frame)} votes are second votes" in notes
+
+
+@given(st.integers(0, 1000))
+@settings(derandomize=True, max_examples=6, deadline=None)
+def test_exchanging_the_names_of_two_models_mirrors_everything(seed: int) -> None:
+    frame = random_votes(pairs=8, seed=seed, choices=(0.4, 0.4, 0.1, 0.1))
+    other = frame.assign(**{side: frame[side].map({"A": "B", "B": "A"}) for side in ("left", "right")})
+    one, two = (report(each).comparisons[0] for each in (frame, other))
+    for name in ("majority", "majority_clustered", "vote_share", "vote_share_fixed_bench"):
+        a, b = getattr(one, name), getattr(two, name)
+        assert (a.value, a.low, a.high) == pytest.approx((1 - b.value, 1 - b.high, 1 - b.low), abs=1e-9)
+    assert one.p_value == pytest.approx(two.p_value, abs=1e-9)
+    assert (one.p_majority_exact, one.pairs_won) == (pytest.approx(two.p_majority_exact), two.pairs_lost)
+    for reason in one.reasons:
+        a, b = one.reasons[reason]["model"], two.reasons[reason]["opponent"]
+        assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-9)
+
+
+def test_a_rule_that_the_table_cannot_follow_is_named() -> None:
+    frame = random_votes()[list(COLUMNS)]
+    notes = report(
+        frame, exclusions=Exclusions(min_seconds=2, min_gold=0.5, min_repeat=0.5, min_votes=1)
+    ).protocol.notes
+    assert [note for note in notes if note.startswith("the rule")] == [
+        "the rule min_seconds was not applied: the table lacks the column shown_at and the column answered_at",
+        "the rule min_gold was not applied: the table lacks gold rows",
+        "the rule min_repeat was not applied: the table lacks repeat rows",
+    ]
+
+
+def test_a_repeat_is_held_against_the_first_vote_whatever_the_order_of_rows() -> None:
+    first = random_votes().iloc[:1].assign(choice="left")
+    second = first.assign(vote_id="w", choice="right", answered_at="2026-01-02T00:00:00Z")
+    repeat = first.assign(vote_id="x", kind="repeat", answered_at="2026-01-03T00:00:00Z")
+    for rows in ([first, second, repeat], [repeat, second, first]):
+        assert report(pd.concat(rows, ignore_index=True)).annotators[0].repeats == 1
+
+
+def test_simulated_votes_are_marked_even_where_only_votes_left_out_are() -> None:
+    frame = random_votes()
+    frame["simulated"] = np.where(frame["annotator"] == "a03", "true", "false")
+    assert report(frame, exclusions=Exclusions(annotators=("a03",))).protocol.simulated
+    assert not report(frame.assign(simulated="false")).protocol.simulated
+
+
+def test_models_whose_names_look_alike_are_kept_apart_and_named() -> None:
+    found = report(random_votes(("MotiF", "motif", "Moti F")))
+    assert len(found.comparisons) == 2
+    assert any(
+        "differ only in case, spaces" in note and "'Moti F', 'MotiF', 'motif'" in note for note in found.protocol.notes
+    )
+
+
+def test_the_fixed_bench_method_counts_all_images_and_tests_with_those_left_to_vary() -> None:
+    frame = random_votes(pairs=24, scenarios=5)  # 12 images
+    assert "(12 images x 8 annotators), t with 7 df" in report(frame).comparisons[0].vote_share_fixed_bench.method
+    same = frame.assign(left="A", right="B", choice="left")
+    method = report(same).comparisons[0].vote_share_fixed_bench.method
+    assert "each of 8 images (12 less one per stratum, plus one) counted once" in method
+
+
 def test_exclusions_are_counted_and_shown_with_and_without() -> None:
     frame = random_votes(seed=2)
     found = report(frame, exclusions=Exclusions(annotators=("a03",), min_seconds=10))
