@@ -1,9 +1,12 @@
 """preferences.png and .svg: the form of the paper's Figure 4, with interval whiskers."""
 
 import io
+import unicodedata
 import warnings
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,7 +24,9 @@ MODEL, NONE, OPPONENT = "#56b4e9", "#d8dee4", "#e69f00"
 ROWS = 24
 """Above this many comparisons the figure shows each model's averages instead."""
 NAME, TITLE = 22, 70
-"""Longer names and titles are cut."""
+"""Wider names and titles are cut; a letter of an East Asian script is two wide."""
+LABELLED = 11.5
+"""Shares in percent below which a bar's part is too narrow for its number."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ def _names(shown: Sequence[Comparison]) -> list[str]:
 
 def _cut(name: str, most: int = NAME) -> str:
     name = flat(name)
-    return name if len(name) <= most else name[: most - 1] + "…"
+    ends = list(accumulate(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name))
+    return name if not ends or ends[-1] <= most else name[: bisect_right(ends, most - 1)] + "…"
 
 
 def _draw_panel(axis: Axes, panel: Panel, names: Sequence[str]) -> None:
@@ -130,7 +136,7 @@ def _draw_bar(axis: Axes, row: int, bar: Bar) -> None:
     edges = [(0.0, left, MODEL), (left, middle, NONE), (100 - right, right, OPPONENT)]
     for start, width, colour in edges:
         axis.barh(row, width, left=start, height=0.62, color=colour, linewidth=0)
-        if width >= 9:
+        if width >= LABELLED:
             axis.text(
                 start + width / 2, row + 0.01, f"{width:.1f}", ha="center", va="center", fontsize=6.5, color=LABEL
             )
@@ -143,7 +149,7 @@ def _whisker(axis: Axes, row: int, estimate: Estimate, mirrored: bool) -> None:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return
     low, high = (100 - 100 * x if mirrored else 100 * x for x in (estimate.low, estimate.high))
-    height = row + 0.38  # just below the bar's middle line of text, across its lower edge
+    height = row - 0.38 if mirrored else row + 0.38  # the model's under its bar, the opponent's over it
     axis.plot([low, high], [height, height], color=INK, linewidth=1.2, solid_capstyle="butt")
     for end in (low, high):
         axis.plot([end, end], [height - 0.09, height + 0.09], color=INK, linewidth=1.0)
@@ -160,6 +166,8 @@ def _legend(figure: Figure, report: Report) -> None:
         figure.text(x, 0.32 / height, "■", color=colour, fontsize=10, va="bottom")
         figure.text(x + 0.16 / figure.get_figwidth(), 0.33 / height, label, color=INK, va="bottom", parse_math=False)
     note = f"Shares in %; whiskers: {level} intervals over scenarios and annotators"
+    if any(c.reasons for c in report.comparisons) and len(report.comparisons) <= ROWS:
+        note += "; for reasons under the bar the model's, over it the opponent's"
     figure.text(0.02, 0.1 / height, note, color=INK, va="bottom")
     lines = [SIMULATED] if report.protocol.simulated else []
     title = "\n".join([*lines, _cut(report.title, TITLE)])

@@ -20,22 +20,27 @@ def _lines(report: Report) -> Iterator[str]:
         "(Wilson over pairs). Vote share: share of votes (two-way cluster-robust over scenarios and annotators). "
         f"{latex_text(counted(report))}"
     )
-    head = ["Model", "Opponent", "TI2V score", "Vote share", "$p$", "$p_\\mathrm{Holm}$"]
+    head = ["Model", "Opponent", "Pairs", "Votes", "TI2V score", "Vote share", "$p$", "$p_\\mathrm{Holm}$"]
     rows = [
         [
-            latex_text(c.model), latex_text(c.opponent), _cell(c.majority), _cell(c.vote_share),
-            _p(c.p_value), _p(c.p_holm),
+            latex_text(c.model), latex_text(c.opponent), str(c.n_pairs), str(c.n_votes),
+            _cell(c.majority), _cell(c.vote_share), _p(c.p_value), _p(c.p_holm),
         ]
         for c in report.comparisons
     ]  # fmt: skip
-    yield from _table("llrrrr", head, rows, caption, "tab:ti2v-comparisons")
+    yield from _table("llrrrrrr", head, rows, caption, "tab:ti2v-comparisons")
     if report.averages:
         rows = [
-            [latex_text(a.model), str(a.n_comparisons), _cell(a.majority), _cell(a.vote_share)] for a in report.averages
-        ]
+            [
+                latex_text(a.model), str(a.n_comparisons), str(a.majority.n), str(a.vote_share.n),
+                _cell(a.majority), _cell(a.vote_share),
+            ]
+            for a in report.averages
+        ]  # fmt: skip
         caption = f"{banner}Means over each model's comparisons, with joint intervals over scenarios and annotators."
         yield ""
-        yield from _table("lrrr", ["Model", "Comparisons", "TI2V score", "Vote share"], rows, caption, "tab:ti2v-means")
+        head = ["Model", "Comparisons", "Pairs", "Votes", "TI2V score", "Vote share"]
+        yield from _table("lrrrrr", head, rows, caption, "tab:ti2v-means")
 
 
 def _table(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> Iterator[str]:

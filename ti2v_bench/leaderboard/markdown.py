@@ -4,13 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from ti2v_bench.leaderboard.records import Report
 from ti2v_bench.leaderboard.wording import (
+    AVERAGES,
     INTERVALS,
     MEANING,
     PUBLISHED,
     REASON_TITLES,
+    REASONS_READ,
     SIMULATED,
     counted,
     flag_lines,
+    how,
     leave_out_lines,
     markdown_text,
     p_text,
@@ -92,28 +95,30 @@ def _averages(report: Report) -> Iterator[str]:
     yield "## Averages over a model's comparisons (%)"
     yield ""
     rows = [
-        [markdown_text(a.model), str(a.n_comparisons), with_limits(a.majority), with_limits(a.vote_share)]
+        [markdown_text(a.model), str(a.n_comparisons), str(a.majority.n), str(a.vote_share.n),
+         with_limits(a.majority), with_limits(a.vote_share)]
         for a in report.averages
-    ]
-    yield from table(["Model", "Comparisons", "TI2V score (majority)", "Vote share"], rows)
+    ]  # fmt: skip
+    yield from table(["Model", "Comparisons", "Pairs", "Votes", "TI2V score (majority)", "Vote share"], rows)
+    yield ""
+    yield AVERAGES
 
 
 def _reasons(report: Report) -> Iterator[str]:
     if not any(c.reasons for c in report.comparisons):
         return
     yield ""
-    yield "## Reasons (% of votes: model / none / opponent)"
+    yield "## Reasons (%)"
     yield ""
-    rows = []
-    for c in report.comparisons:
-        cells = [
-            " / ".join(percent(c.reasons[reason][side].value) for side in ("model", "none", "opponent"))
-            for reason in REASON_TITLES
-        ]
-        rows.append([markdown_text(c.model), markdown_text(c.opponent), *cells])
-    yield from table(["Model", "Opponent", *REASON_TITLES.values()], rows, 2)
+    yield REASONS_READ
     yield ""
-    yield "Simultaneous intervals over the four reasons are in report.json, leaderboard.csv and the figure."
+    rows = [
+        [markdown_text(c.model), markdown_text(c.opponent), title, str(c.n_votes),
+         *(with_limits(c.reasons[reason][side]) for side in ("model", "none", "opponent"))]
+        for c in report.comparisons
+        for reason, title in REASON_TITLES.items()
+    ]  # fmt: skip
+    yield from table(["Model", "Opponent", "Reason", "Votes", "for the model", "neither", "for the opponent"], rows, 3)
 
 
 def _ranking(report: Report) -> Iterator[str]:
@@ -126,7 +131,7 @@ def _ranking(report: Report) -> Iterator[str]:
     tie = "" if report.ranking.tie_parameter is None else f" (nu = {report.ranking.tie_parameter:.3f})"
     yield (
         f"{report.ranking.method}{tie}. Strength: log, with sum zero. Ranks hold for all models together at "
-        f"{percent(report.protocol.level)} %."
+        f"{percent(report.protocol.level)} %. Intervals: {how(report.ranking.models[0].strength)}."
     )
     yield ""
     rows = [
@@ -141,8 +146,10 @@ def _agreement(report: Report) -> Iterator[str]:
     yield ""
     yield "## Agreement"
     yield ""
-    yield f"- Raw agreement of two votes on one comparison: {with_limits(found.raw)} %."
-    alpha = plain_limits(found.krippendorff_alpha, 3) if found.krippendorff_alpha else f"– ({found.why})"
+    yield f"- Raw agreement of two votes on one comparison: {with_limits(found.raw)} % ({how(found.raw)})."
+    alpha = f"– ({found.why})"
+    if found.krippendorff_alpha:
+        alpha = f"{plain_limits(found.krippendorff_alpha, 3)} ({how(found.krippendorff_alpha)})"
     yield f"- Krippendorff's alpha (nominal, coded within each comparison): {alpha}."
     splits = ", ".join(f"{name}: {count}" for name, count in found.splits.items())
     yield f"- Splits of the votes on one comparison: {splits or 'none'}."
@@ -152,8 +159,9 @@ def _checks(report: Report) -> Iterator[str]:
     yield ""
     yield "## Checks"
     yield ""
-    bias = f"{with_limits(report.position_bias)} % of votes for a side (p {p_text(report.position_bias_p)})"
-    yield f"- Position: the left video was chosen in {bias}."
+    bias = report.position_bias
+    share = f"{with_limits(bias)} % of votes for a side"
+    yield f"- Position: the left video was chosen in {share} (p {p_text(report.position_bias_p)}; {how(bias)})."
     for line in [*leave_out_lines(report), *flag_lines(report)]:
         yield f"- {markdown_text(line)}"
     for note in report.protocol.notes:
@@ -186,11 +194,11 @@ def _published(report: Report) -> Iterator[str]:
     yield PUBLISHED
     yield ""
     rows = [
-        [row.opponent, with_limits(row.published), markdown_text(row.model_here or "–"),
+        [row.opponent, markdown_text(row.model_here or "–"), with_limits(row.published),
          with_limits(row.here) if row.here else "–"]
         for row in report.published
     ]  # fmt: skip
-    yield from table(["Opponent", "published: MotiF", "here: model", "here"], rows)
+    yield from table(["Opponent", "model here", "published: MotiF, 320 pairs", "here"], rows, 2)
 
 
 def _scenarios(report: Report) -> Iterator[str]:
@@ -201,8 +209,8 @@ def _scenarios(report: Report) -> Iterator[str]:
     yield "## Scenarios (exploratory)"
     yield ""
     rows = [
-        [markdown_text(r.scenario), markdown_text(r.model), markdown_text(r.opponent), with_limits(r.vote_share),
-         p_text(r.p_value), p_text(r.q_value)]
+        [markdown_text(r.scenario), markdown_text(r.model), markdown_text(r.opponent), str(r.vote_share.n),
+         with_limits(r.vote_share), p_text(r.p_value), p_text(r.q_value)]
         for r in report.scenarios
         if r.q_value is not None and r.q_value < 1 - report.protocol.level
     ]  # fmt: skip
@@ -212,4 +220,4 @@ def _scenarios(report: Report) -> Iterator[str]:
     )
     if rows:
         yield ""
-        yield from table(["Scenario", "Model", "Opponent", "Vote share", "p", "q"], rows, 3)
+        yield from table(["Scenario", "Model", "Opponent", "Votes", "Vote share", "p", "q"], rows, 3)

@@ -17,6 +17,14 @@ INTERVALS = (
     "The interval beside the TI2V score is Wilson's over pairs and takes pairs as independent; "
     "'clustered' and the vote share's interval respect that scenarios and annotators recur."
 )
+AVERAGES = (
+    "Intervals respect that a model's comparisons share scenarios and annotators: joint jackknife for the TI2V score, "
+    "joint resampling for the vote share."
+)
+REASONS_READ = (
+    "Share of all votes that chose the side and gave the reason; neither: the rest. Two-way clusters as for the vote "
+    "share; the intervals of one side hold together over the four reasons (Bonferroni)."
+)
 PUBLISHED = (
     "Published: majority over the paper's 320 pairs, counts inferred from the printed scores, Wilson. "
     "Other annotators, other videos of the same models and perhaps other pairs: a difference is not an error."
@@ -48,6 +56,11 @@ def plain_limits(estimate: Estimate, digits: int = 2) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.{digits}f}"
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def how(estimate: Estimate) -> str:
+    """`n=540; percentile bootstrap …`: what stands behind a number outside a table."""
+    return f"n={estimate.n}; {estimate.method}"
 
 
 def p_text(p: float | None) -> str:

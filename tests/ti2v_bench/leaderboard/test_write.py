@@ -1,28 +1,63 @@
 """Report files: complete, repeatable, safe with any name."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.votes_by_hand import random_votes
-from ti2v_bench.leaderboard import ReportSettings, write_report
+from ti2v_bench.leaderboard import Exclusions, ReportSettings, figure, write_report
+from ti2v_bench.leaderboard.wording import with_limits
 from ti2v_bench.leaderboard.write import FILES
 from ti2v_bench.votes import check_votes
 
 NASTY = "[2em]<script>alert(1)</script>|&_$x^{2}%\\input{x}`\"'*~#"
 
 
-def test_all_files_are_written_and_equal_for_shuffled_votes(tmp_path: Path) -> None:
-    frame = random_votes(models=("A", "B", "C"), seed=1)
-    write_report(check_votes(frame), tmp_path / "one", ReportSettings(seed=7))
-    write_report(check_votes(frame.sample(frac=1, random_state=2)), tmp_path / "two", ReportSettings(seed=7))
+SCRIPT = """
+import sys
+from pathlib import Path
+from ti2v_bench.leaderboard import Exclusions, ReportSettings, write_report
+from ti2v_bench.votes import read_votes
+write_report(read_votes(sys.argv[1]), Path(sys.argv[2]), ReportSettings(seed=7, exclusions={rules!r}))
+"""
+
+
+def test_another_process_with_other_hashes_and_row_order_writes_the_same_bytes(tmp_path: Path) -> None:
+    main = random_votes("ABC", seed=1, star=False, choices=(0.4, 0.4, 0.1, 0.1))
+    others = [main.iloc[at::5].assign(kind=kind) for at, kind in enumerate(("main", "gold", "repeat", "training"))]
+    frame = pd.concat([main, *others], ignore_index=True).assign(vote_id=lambda f: f.index.astype(str))
+    rules = Exclusions(min_seconds=7, min_gold=0.2, second_votes=True)
+    write_report(check_votes(frame), tmp_path / "one", ReportSettings(seed=7, exclusions=rules))
+    frame.sample(frac=1, random_state=2).to_csv(tmp_path / "v.csv", index=False)
+    arguments = [sys.executable, "-c", SCRIPT.format(rules=rules), tmp_path / "v.csv", tmp_path / "two"]
+    subprocess.run(arguments, env=os.environ | {"PYTHONHASHSEED": "77"}, check=True)
     for name in FILES:
         one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
         if name == "report.json":
             one, two = (re.sub(rb'"created_at": "[^"]*"', b"", data) for data in (one, two))
         assert one == two, name
+
+
+def test_every_reason_in_a_table_carries_its_interval_and_n(tmp_path: Path) -> None:
+    report = write_report(check_votes(random_votes()), tmp_path)
+    shares = report.comparisons[0].reasons["object_motion"]
+    cells = [with_limits(shares[side]) for side in ("model", "none", "opponent")]
+    assert f"| A | B | Object motion | 120 | {' | '.join(cells)} |" in (tmp_path / "leaderboard.md").read_text()
+    page = re.sub(r"<[^>]+>|\n", "", (tmp_path / "leaderboard.html").read_text())
+    assert "ABObject motion120" + "".join(cells) in page
+
+
+def test_names_in_the_figure_are_cut_by_how_wide_they_are() -> None:
+    assert figure._cut("a" * 22) == "a" * 22
+    assert figure._cut("a" * 23) == "a" * 21 + "…"
+    assert figure._cut("模" * 12) == "模" * 10 + "…"
+    assert figure._cut("") == ""
 
 
 def test_names_from_votes_are_shown_literally_and_run_nowhere(tmp_path: Path) -> None:
