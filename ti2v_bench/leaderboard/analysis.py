@@ -23,7 +23,7 @@ from ti2v_bench.records import Estimate
 from ti2v_bench.stats.averages import joint_majorities, joint_vote_shares, model_mix
 from ti2v_bench.stats.clusters import estimates, p_values
 from ti2v_bench.stats.leave_out import leave_one_out
-from ti2v_bench.stats.proportions import benjamini_hochberg, holm
+from ti2v_bench.stats.proportions import benjamini_hochberg, holm, mirrored
 from ti2v_bench.stats.shares import (
     choice_shares,
     decided_pairs,
@@ -183,10 +183,3 @@ def _averages(table: VoteTable, settings: ReportSettings) -> tuple[Average, ...]
             share = own[met[0]] if mix[index, met[0]] > 0 else mirrored(own[met[0]])
         found.append(Average(model, len(met), majority[index], share))
     return tuple(found)
-
-
-def mirrored(estimate: Estimate) -> Estimate:
-    """The same share told from the other side."""
-    e = estimate
-    value, low, high = (None if x is None else 1 - x for x in (e.value, e.high, e.low))
-    return Estimate(value, low, high, e.level, e.n, e.method, e.why)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ti2v_bench.leaderboard.exclusions import main_rows
 from ti2v_bench.stats.counting import relabel
-from ti2v_bench.stats.table import VoteTable
+from ti2v_bench.stats.table import OPPONENT, VoteTable
 
 NEEDS = {
     "scenario": "no scenario column: votes are clustered by pair instead, no scenario table, no fixed-bench interval",
@@ -35,11 +36,22 @@ def table_notes(votes: pd.DataFrame, table: VoteTable) -> tuple[str, ...]:
     again = second_votes(table)
     if again:
         notes.append(f"{again} votes are second votes of one annotator on one comparison; they are kept")
+    notes += _reasons(votes, table)
     if "simulated" in votes:
         simulated = int(votes["simulated"].sum())
         if 0 < simulated < len(votes):
             notes.append(f"{simulated} of {len(votes)} rows are simulated")
     return tuple(notes)
+
+
+def _reasons(votes: pd.DataFrame, table: VoteTable) -> list[str]:
+    """What the reason shares leave aside."""
+    if table.reasons is None or not table.n:
+        return []
+    empty = int((main_rows(votes)["reasons"] == "").sum())
+    idle = int(((table.reasons > 0) & (table.outcome > OPPONENT)).sum())
+    notes = [f"{empty} votes have an empty reasons cell, which counts as none"] if empty else []
+    return notes + ([f"{idle} votes give reasons for no side; those reasons are not counted"] if idle else [])
 
 
 def look_alikes(names: Sequence[str]) -> list[list[str]]:

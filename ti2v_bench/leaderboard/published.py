@@ -14,7 +14,7 @@ from ti2v_bench.leaderboard.records import Comparison, PublishedRow
 from ti2v_bench.leaderboard.wording import p_text, percent, with_limits
 from ti2v_bench.records import Estimate
 from ti2v_bench.results import results_folder
-from ti2v_bench.stats.proportions import binomial_p, clopper_pearson_interval, holm, wilson
+from ti2v_bench.stats.proportions import binomial_p, clopper_pearson_interval, holm, mirrored, wilson
 
 MODEL = "MotiF"
 REASONS = ("image_alignment", "text_alignment", "object_motion", "overall_quality")
@@ -78,9 +78,7 @@ def _matching(comparisons: tuple[Comparison, ...], baseline: str) -> tuple[str |
         if _same(c.opponent, baseline):
             met.append((c.model, c.majority))
         elif _same(c.model, baseline):
-            e = c.majority
-            value, low, high = (None if x is None else 1 - x for x in (e.value, e.high, e.low))
-            met.append((c.opponent, Estimate(value, low, high, e.level, e.n, e.method, e.why)))
+            met.append((c.opponent, mirrored(c.majority)))
     met.sort(key=lambda pair: not _same(pair[0], MODEL))
     return met[0] if met else (None, None)
 

@@ -1,4 +1,4 @@
-"""leaderboard.csv: one row per comparison, every Estimate as three columns."""
+"""leaderboard.csv: one row per comparison, every Estimate as three columns; methods in the last ones."""
 
 import csv
 import io
@@ -22,13 +22,14 @@ def spreadsheet(report: Report) -> str:
     head = ["model", "opponent", *PLAIN]
     names = [*ESTIMATES, *(f"{reason}_{side}" for reason in REASONS for side in SIDES if reasons)]
     head += [f"{name}{part}" for name in names for part in ("", "_low", "_high")]
-    writer.writerow([*head, *NUMBERS, "level", "simulated"])
+    writer.writerow([*head, *NUMBERS, "level", "simulated", *(f"{name}_method" for name in ESTIMATES)])
     for comparison in report.comparisons:
         row = [csv_text(comparison.model), csv_text(comparison.opponent)]
         row += [str(getattr(comparison, name)) for name in PLAIN]
         row += [cell for estimate in _estimates(comparison, reasons) for cell in _cells(estimate)]
         row += [_number(getattr(comparison, name)) for name in NUMBERS]
-        writer.writerow([*row, _number(report.protocol.level), str(report.protocol.simulated).lower()])
+        row += [_number(report.protocol.level), str(report.protocol.simulated).lower()]
+        writer.writerow([*row, *(getattr(comparison, name).method for name in ESTIMATES)])
     return out.getvalue()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ti2v_bench.files import write_bytes
+from ti2v_bench.files import storage_errors, write_bytes
 from ti2v_bench.leaderboard.analysis import analyse
 from ti2v_bench.leaderboard.figure import pictures
 from ti2v_bench.leaderboard.latex import latex
@@ -33,9 +33,13 @@ def write_report(votes: pd.DataFrame, out: Path, settings: ReportSettings | None
     Args:
         votes: As `ti2v_bench.votes.read_votes` or `check_votes` returns it.
         settings: Same votes and settings give the same bytes, but for `created_at` in report.json.
+
+    Raises:
+        StorageError: `out` cannot be made or written to.
     """
     report = analyse(votes, settings or ReportSettings())
-    out.mkdir(parents=True, exist_ok=True)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     for name, data in render(report, datetime.now(UTC)).items():
         write_bytes(out / name, data)
     return report

@@ -1,6 +1,7 @@
 """Intervals and tests for plain proportions, and what several tests at once need."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +44,12 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Estimate:
         return Estimate(None, None, None, level, 0, "Wilson", why="nothing was counted")
     low, high = wilson_interval(successes, n, level)
     return Estimate(successes / n, float(low), float(high), level, n, "Wilson")
+
+
+def mirrored(share: Estimate) -> Estimate:
+    """The same share told from the other side."""
+    value, low, high = (None if x is None else 1 - x for x in (share.value, share.high, share.low))
+    return replace(share, value=value, low=low, high=high)
 
 
 def clopper_pearson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:

@@ -1,5 +1,7 @@
 """What a study's comparisons say: majority, vote share, reasons; one entry per match of the table."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,13 +84,8 @@ def reason_shares(table: VoteTable, level: float) -> list[dict[str, dict[str, Es
         for side, chosen in sides.items():
             means = clusters.means(chosen.astype(float))
             for match, estimate in enumerate(estimates(means, 1 - (1 - level) / len(REASONS), note)):
-                found[match].setdefault(reason, {})[side] = _at_level(estimate, level)
+                found[match].setdefault(reason, {})[side] = replace(estimate, level=level)
     return found
-
-
-def _at_level(estimate: Estimate, level: float) -> Estimate:
-    e = estimate
-    return Estimate(e.value, e.low, e.high, level, e.n, e.method, e.why)
 
 
 def choice_shares(table: VoteTable) -> list[dict[str, float]]:

@@ -249,7 +249,8 @@ def test_exchanging_the_names_of_two_models_mirrors_everything(seed: int) -> Non
         a, b = getattr(one, name), getattr(two, name)
         assert (a.value, a.low, a.high) == pytest.approx((1 - b.value, 1 - b.high, 1 - b.low), abs=1e-9)
     assert one.p_value == pytest.approx(two.p_value, abs=1e-9)
-    assert (one.p_majority_exact, one.pairs_won) == (pytest.approx(two.p_majority_exact), two.pairs_lost)
+    assert one.p_majority_exact == pytest.approx(two.p_majority_exact)
+    assert (one.pairs_won, one.pairs_lost, one.pairs_tied) == (two.pairs_lost, two.pairs_won, two.pairs_tied)
     for reason in one.reasons:
         a, b = one.reasons[reason]["model"], two.reasons[reason]["opponent"]
         assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-9)
@@ -280,6 +281,15 @@ def test_simulated_votes_are_marked_even_where_only_votes_left_out_are() -> None
     frame["simulated"] = np.where(frame["annotator"] == "a03", "true", "false")
     assert report(frame, exclusions=Exclusions(annotators=("a03",))).protocol.simulated
     assert not report(frame.assign(simulated="false")).protocol.simulated
+
+
+def test_reasons_that_count_for_nobody_are_named() -> None:
+    frame = random_votes(choices=(0.5, 0.4, 0.1, 0)).assign(reasons="object_motion")
+    frame.loc[:6, "reasons"] = ""
+    notes = report(frame).protocol.notes
+    ties = int((frame["choice"][7:] == "tie").sum())
+    assert f"{ties} votes give reasons for no side; those reasons are not counted" in notes
+    assert "7 votes have an empty reasons cell, which counts as none" in notes
 
 
 def test_models_whose_names_look_alike_are_kept_apart_and_named() -> None:

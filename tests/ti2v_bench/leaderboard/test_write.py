@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.votes_by_hand import random_votes
+from ti2v_bench.files import StorageError
 from ti2v_bench.leaderboard import Exclusions, ReportSettings, figure, write_report
 from ti2v_bench.leaderboard.wording import with_limits
 from ti2v_bench.leaderboard.write import FILES
@@ -22,6 +23,7 @@ NASTY = "[2em]<script>alert(1)</script>|&_$x^{2}%\\input{x}`\"'*~#"
 SCRIPT = """
 import sys
 from pathlib import Path
+from ti2v_bench.files import StorageError
 from ti2v_bench.leaderboard import Exclusions, ReportSettings, write_report
 from ti2v_bench.votes import read_votes
 write_report(read_votes(sys.argv[1]), Path(sys.argv[2]), ReportSettings(seed=7, exclusions={rules!r}))
@@ -53,6 +55,12 @@ def test_every_reason_in_a_table_carries_its_interval_and_n(tmp_path: Path) -> N
     assert "ABObject motion120" + "".join(cells) in page
 
 
+def test_a_folder_that_cannot_be_made_is_named_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"Cannot write .*file/out"):
+        write_report(check_votes(random_votes().iloc[:1]), tmp_path / "file" / "out")
+
+
 def test_names_in_the_figure_are_cut_by_how_wide_they_are() -> None:
     assert figure._cut("a" * 22) == "a" * 22
     assert figure._cut("a" * 23) == "a" * 21 + "…"
@@ -70,6 +78,8 @@ def test_names_from_votes_are_shown_literally_and_run_nowhere(tmp_path: Path) ->
     assert "\n[2em]" not in (tmp_path / "leaderboard.tex").read_text()  # would be an argument of the line before
     assert "\\input{" not in (tmp_path / "leaderboard.tex").read_text()
     assert ",'=1+1," in (tmp_path / "leaderboard.csv").read_text()
+    row = pd.read_csv(tmp_path / "leaderboard.csv").iloc[0]
+    assert all(row[f"{name}_method"] for name in ("majority", "vote_share", "vote_share_fixed_bench"))
     assert json.loads((tmp_path / "report.json").read_text())["comparisons"][0]["model"] == NASTY
 
 
