@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 POSITIVE = click.IntRange(min=1)
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
-SPREAD = click.FloatRange(min=0)
+SPREAD = click.FloatRange(0, 10)
 
 
 @click.command()

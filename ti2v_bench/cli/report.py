@@ -17,7 +17,7 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Same votes and seed, same files.")
 @click.option(
     "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=click.FloatRange(0, 0.999999, min_open=True),
     default=0.95,
     help="Two-sided coverage of every interval.",
 )

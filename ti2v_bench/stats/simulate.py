@@ -68,7 +68,8 @@ def offset(p: float, effects: Effects) -> float:
     if not 0 < p < 1:
         raise ValueError(f"p {p} is outside (0, 1)")
     spread = float(np.hypot(np.hypot(effects.image, effects.scenario), effects.annotator))
-    return float(optimize.brentq(lambda mu: _mean_share(mu, spread) - p, -40, 40, xtol=1e-12))
+    reach = max(40.0, 10 * spread)
+    return float(optimize.brentq(lambda mu: _mean_share(mu, spread) - p, -reach, reach, xtol=1e-12))
 
 
 def share_given_scenarios(p: float, effects: Effects, design: Design, scenario_effect: Floats) -> Floats:

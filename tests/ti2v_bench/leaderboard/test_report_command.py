@@ -67,6 +67,12 @@ def test_plan_says_what_can_be_found_and_when_to_stop() -> None:
         assert words in result.output
 
 
+def test_a_plan_at_the_edge_of_its_options_still_says_something() -> None:
+    edge = ["--image-sd", "10", "--scenario-sd", "10", "--annotator-sd", "10", "--share", "0.001"]
+    result = CliRunner().invoke(plan, edge, catch_exceptions=False)
+    assert "A vote share of 0.1%" in result.output
+
+
 def test_an_impossible_plan_is_refused_in_one_line() -> None:
     result = CliRunner().invoke(plan, ["--annotators", "3"])
     assert "needs annotators >= votes >= 1, not 3, 5" in str(result.exception)
