@@ -1,4 +1,4 @@
-"""What an annotator does with the task on the screen: vote, say that a video does not play, take the last vote back."""
+"""What an annotator does with the task on the screen: choose, then vote; say that a video does not play; undo."""
 
 import secrets
 import uuid
@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
-from annotation_app.assignment import LIVE, allowed_sides
+from annotation_app.assignment import LIVE, allowed_sides, with_side
 from annotation_app.events import Event, record
 from annotation_app.people import Refused, Who
-from annotation_app.schema import ComparisonRow, ModelRow, TaskRow, VideoRow, VoteRow
+from annotation_app.schema import AnnotatorRow, ComparisonRow, ModelRow, TaskRow, VideoRow, VoteRow
 from annotation_app.settings import REASONS, Protocol
 from annotation_app.study import Study
 from annotation_app.tasks import lease_ms, release
@@ -33,6 +33,7 @@ _TASK = (
         TaskRow.first_left,
         TaskRow.status,
         TaskRow.served_at,
+        TaskRow.choice,
         ComparisonRow.expected,
         ComparisonRow.note,
         _FIRST_MODEL.name.label("first_model"),
@@ -47,6 +48,11 @@ _TASK = (
     .join(_SECOND_MODEL, _SECOND_MODEL.id == _SECOND.model)
     .where(TaskRow.token == bindparam("token"))
     .with_for_update(of=TaskRow)
+)
+_CHOOSE = (
+    update(TaskRow)
+    .where(TaskRow.id == bindparam("task"))
+    .values(choice=bindparam("side"), lease_until=bindparam("until"))
 )
 _CLOSE = update(TaskRow).where(TaskRow.id == bindparam("task")).values(status="answered")
 _COUNT = update(ComparisonRow).where(ComparisonRow.id == bindparam("number")).values(done=ComparisonRow.done + 1)
@@ -80,32 +86,52 @@ def check_answer(answer: Answer, protocol: Protocol) -> None:
     Raises:
         Refused: an unknown choice or reason, a reason twice, or reasons where no side was chosen.
     """
-    if answer.choice not in protocol.choices():
-        raise Refused("Please choose one of the answers shown.", "invalid")
+    _check_choice(answer.choice, protocol)
     if set(answer.reasons) - set(REASONS) or len(set(answer.reasons)) != len(answer.reasons):
         raise Refused("Please mark only the reasons shown, each once.", "invalid")
     if answer.reasons and answer.choice not in ("left", "right"):
         raise Refused("Reasons speak for a chosen side; this answer chooses none.", "invalid")
 
 
-def vote(connection: Connection, study: Study, who: Who, token: str, answer: Answer, now: int, waited: int) -> Saved:
-    """Store one vote, once.
+def commit_choice(
+    connection: Connection, study: Study, who: Who, token: str, choice: str, now: int, waited: int
+) -> None:
+    """Keep the overall choice: the published protocol has it before any reason is given.
+
+    The same choice again changes nothing; another one takes its place until the vote. Each is an event.
 
     Args:
         waited: milliseconds since the task was served by this process' steady clock; 0 where it did not serve it.
 
     Raises:
-        Refused: the token is nobody's, another's or over; too early; the answer is not allowed.
+        Refused: the token is nobody's, another's or over; too early; the choice is not allowed.
+    """
+    _check_choice(choice, study.protocol)
+    task = _own_task(connection, who, token)
+    if task.status in ("answered", "broken"):
+        raise Refused("This task is done already. Here is where you are.", "stale")
+    _hold(connection, study, who, task, now)
+    _require_watched(study, who, task, now, waited)
+    if task.choice == choice:
+        return
+    connection.execute(_CHOOSE, {"task": task.id, "side": choice, "until": now + lease_ms(study)})
+    record(connection, [Event("task.chosen", who.id, task.id, {"choice": choice})], now)
+
+
+def vote(connection: Connection, study: Study, who: Who, token: str, answer: Answer, now: int) -> Saved:
+    """Store one vote, once.
+
+    Raises:
+        Refused: the token is nobody's, another's or over; another choice, or none, was made before; the answer is not
+            allowed.
     """
     check_answer(answer, study.protocol)
     task = _own_task(connection, who, token)
     if task.status in ("answered", "broken"):
         return Saved(repeated=True)
-    if task.status == "expired":
-        _take_again(connection, study, who, task, now)
-    elif task.status != "open":
-        raise Refused("This task was given back. Here is the next one.", "stale")
-    _require_watched(study, who, task, now, waited)
+    if task.status in ("open", "expired") and task.choice != answer.choice:
+        raise Refused("First choose the video that is better overall, then say why.", "choice")
+    _hold(connection, study, who, task, now)
     connection.execute(_VOTE, _vote_row(who, task, answer, now))
     connection.execute(_CLOSE, {"task": task.id})
     if task.kind == "main":
@@ -200,27 +226,42 @@ def _own_task(connection: Connection, who: Who, token: str) -> AnyRow:
     return task
 
 
+def _check_choice(choice: str, protocol: Protocol) -> None:
+    if choice not in protocol.choices():
+        raise Refused("Please choose one of the answers shown.", "invalid")
+
+
+def _hold(connection: Connection, study: Study, who: Who, task: AnyRow, now: int) -> None:
+    """See to it that the task holds its place in the comparison."""
+    if task.status == "expired":
+        _take_again(connection, study, who, task, now)
+    elif task.status != "open":
+        raise Refused("This task was given back. Here is the next one.", "stale")
+
+
 def _take_again(connection: Connection, study: Study, who: Who, task: AnyRow, now: int) -> None:
-    """Revive an expired lease if its comparison still has a place on the same side."""
+    """Revive an expired lease if its comparison still has a place on the same side and no other task is open."""
     place = (
         select(ComparisonRow.taken, ComparisonRow.first_left, ComparisonRow.wanted)
         .where(ComparisonRow.id == task.comparison)
         .with_for_update()
     )
     taken, first_left, wanted = connection.execute(place).one()
-    full = wanted is not None and (taken >= wanted or bool(task.first_left) not in allowed_sides(taken, first_left))
+    first = bool(task.first_left)
+    full = task.kind == "main" and (taken >= wanted or first not in allowed_sides(taken, first_left))
     mine = select(TaskRow.status, TaskRow.comparison, TaskRow.kind).where(
         TaskRow.annotator == who.id, TaskRow.status.in_(LIVE)
     )
     live = connection.execute(mine).all()
-    if full or any((row.comparison, row.kind) == (task.comparison, task.kind) for row in live):
-        raise Refused("This task waited too long and was given to somebody else. Here is the next one.", "stale")
+    if full or any(row.status == "open" or (row[1], row[2]) == (task.comparison, task.kind) for row in live):
+        raise Refused("This task waited too long and was given back. Here is where you are.", "stale")
     if task.kind != "repeat":
-        counts = {"taken": ComparisonRow.taken + 1, "first_left": ComparisonRow.first_left + int(bool(task.first_left))}
+        counts = {"taken": ComparisonRow.taken + 1, "first_left": ComparisonRow.first_left + int(first)}
         connection.execute(update(ComparisonRow).where(ComparisonRow.id == task.comparison).values(**counts))
-    if all(row.status != "open" for row in live):
-        values = {"status": "open", "lease_until": now + lease_ms(study)}
-        connection.execute(update(TaskRow).where(TaskRow.id == task.id).values(**values))
+    if task.kind == "main":
+        connection.execute(update(AnnotatorRow).where(AnnotatorRow.id == who.id).values(block=with_side(who, first)))
+    values = {"status": "open", "lease_until": now + lease_ms(study)}
+    connection.execute(update(TaskRow).where(TaskRow.id == task.id).values(**values))
     record(connection, [Event("task.revived", who.id, task.id)], now)
 
 

@@ -65,7 +65,7 @@ def take(
         values = {"number": place.comparison, "left": int(place.first_left), "rank": _draw.getrandbits(31)}
         connection.execute(_TAKE, values)
     if place.kind == "main":
-        block = ("" if len(who.block) >= BLOCK else who.block) + ("L" if place.first_left else "R")
+        block = with_side(who, place.first_left)
         connection.execute(_BLOCK, {"who": who.id, "sides": block})
         who = replace(who, block=block)
     task = {
@@ -100,6 +100,11 @@ def allowed_sides(taken: int, first_left: int) -> tuple[bool, ...]:
     """Whether the first video may go left (True), right (False), or either, where it was left `first_left` times."""
     right = taken - first_left
     return ((True,) if first_left < right else (False,)) if first_left != right else (True, False)
+
+
+def with_side(who: Who, first_left: bool) -> str:
+    """The annotator's block of sides with one more main task in it; after ten a new block begins."""
+    return ("" if len(who.block) >= BLOCK else who.block) + ("L" if first_left else "R")
 
 
 def wished_sides(block: str, draw: float) -> list[str]:

@@ -10,6 +10,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 LIVE = "status IN ('ready', 'open', 'answered', 'broken')"
 """Tasks that hold their annotator's one place in a comparison."""
 
+VERSION = "0002"
+"""The newest of the migrations, which lead to what is written here."""
+
+CHOICES = "('left', 'right', 'tie', 'both_bad')"
 KINDS = "('main', 'gold', 'repeat', 'training')"
 
 
@@ -156,6 +160,7 @@ class TaskRow(Base):
         CheckConstraint(f"kind IN {KINDS}", name="kind"),
         CheckConstraint("status IN ('ready', 'open', 'answered', 'broken', 'expired', 'returned')", name="status"),
         CheckConstraint("status IN ('ready', 'expired', 'returned') OR served_at IS NOT NULL", name="served"),
+        CheckConstraint(f"choice IN {CHOICES}", name="task_choice"),
         Index(
             "one_place",
             "annotator",
@@ -195,6 +200,8 @@ class TaskRow(Base):
     status: Mapped[str]
     served_at: Mapped[int | None]
     lease_until: Mapped[int]
+    choice: Mapped[str | None]
+    """The overall choice, committed before any reason is taken; the vote repeats it."""
 
 
 class VoteRow(Base):
@@ -203,7 +210,7 @@ class VoteRow(Base):
     __tablename__ = "vote"
     __table_args__ = (
         CheckConstraint(f"kind IN {KINDS}", name="kind"),
-        CheckConstraint("choice IN ('left', 'right', 'tie', 'both_bad')", name="choice"),
+        CheckConstraint(f"choice IN {CHOICES}", name="choice"),
         CheckConstraint("left_model <> right_model", name="two_models"),
         CheckConstraint("answered_at >= shown_at", name="order_of_times"),
         UniqueConstraint("annotator", "comparison", "kind", name="one_vote"),

@@ -125,6 +125,7 @@ def _work(
 def _answer(client: httpx.Client, state: Any, judge: Judge, draw: random.Random, result: Simulation) -> Any:
     clips = (None, None) if judge is toss_coin else tuple(client.get(state[side]).content for side in ("left", "right"))
     judgement = judge(clips[0], clips[1], draw)
+    _post(client, "/api/choose", {"token": state["token"], "choice": judgement.choice})
     vote = {"token": state["token"], "choice": judgement.choice, "reasons": list(judgement.reasons), "loops": 1}
     began = time.perf_counter()
     reply = _post(client, "/api/vote", vote)

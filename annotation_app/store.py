@@ -127,16 +127,29 @@ class Store:
         )
         return outcome, right[-1] if right else 0
 
+    def choose(self, annotator: int, token: str, choice: str) -> Outcome:
+        """Keep the overall choice of a task. The page stays where it is: only a refusal tells it the state."""
+        study, waited = self.study, self._waited(token)
+
+        def transaction(connection: Connection, now: int) -> Json:
+            who = _admitted(connection, annotator)
+            answers.commit_choice(connection, study, who, token, choice, now, waited)
+            return {}
+
+        return self._attempt(annotator, transaction)
+
     def vote(self, annotator: int, token: str, answer: Answer) -> Outcome:
         """Store a vote and lease what comes next, in one transaction."""
-        waited = self._waited(token)
         saved: list[Saved] = []
 
         def work(connection: Connection, who: Who, now: int) -> None:
-            saved.append(answers.vote(connection, self._facts, who, token, answer, now, waited))
+            saved.append(answers.vote(connection, self._facts, who, token, answer, now))
 
         outcome = self._act(annotator, work, stays=True)
-        return replace(outcome, saved=saved[-1] if saved and outcome.refused is None else None)
+        if outcome.refused is not None:
+            return outcome
+        self._forget(token)
+        return replace(outcome, saved=saved[-1])
 
     def report_broken(self, annotator: int, token: str, which: str) -> Outcome:
         """Record that a video does not play and go on."""
@@ -244,15 +257,16 @@ class Store:
         self._sweep_sometimes()
 
         def transaction(connection: Connection, now: int) -> Json:
-            who = people.read(connection, annotator, lock=True)
-            if who.excluded is not None:
-                raise Refused("Your part in this study has ended. Thank you.", "closed")
+            who = _admitted(connection, annotator)
             work(connection, who, now)
             if not stays:
                 who = people.read(connection, annotator)
             who = tasks.serve(connection, study, who, now)
             return view(connection, study, self.keys, who)
 
+        return self._attempt(annotator, transaction)
+
+    def _attempt(self, annotator: int, transaction: Callable[[Connection, int], Json]) -> Outcome:
         try:
             outcome = Outcome(self._write(transaction))
         except Refused as refused:
@@ -282,7 +296,19 @@ class Store:
                 while len(self._served) > _REMEMBERED:
                     self._served.popitem(last=False)
 
+    def _forget(self, token: str) -> None:
+        with self._lock:
+            self._served.pop(token, None)
+
     def _waited(self, token: str) -> int:
         """Milliseconds since this process served the task, by a clock that is never set."""
         since = self._served.get(token)
         return 0 if since is None else round((time.monotonic() - since) * 1000)
+
+
+def _admitted(connection: Connection, annotator: int) -> Who:
+    """The annotator, locked; Refused where they were excluded."""
+    who = people.read(connection, annotator, lock=True)
+    if who.excluded is not None:
+        raise Refused("Your part in this study has ended. Thank you.", "closed")
+    return who

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, inspect, select, text
 
-from annotation_app import migrate
 from annotation_app.database import Database, parse_url, sqlite_file
 from annotation_app.keys import Keyring, load_key
-from annotation_app.schema import ComparisonRow, ModelRow, StudyRow, VideoRow
+from annotation_app.schema import VERSION, ComparisonRow, ModelRow, StudyRow, VideoRow
 from annotation_app.settings import Protocol, StudyError, StudySettings
 
 
@@ -63,7 +62,7 @@ def open_database(database: str | Path) -> tuple[Database, str]:
     opened = Database(url)
     try:
         with opened.engine.connect() as connection:
-            migrate.require_head(connection, title)
+            _require_version(connection, title)
     except StudyError:
         opened.dispose()
         raise
@@ -72,6 +71,17 @@ def open_database(database: str | Path) -> tuple[Database, str]:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise StudyError(f"{title} cannot be opened: {reason}. Check the name and that it is a study.") from error
     return opened, title
+
+
+def _require_version(connection: Connection, title: str) -> None:
+    """Alembic is imported only where it has something to say: a server that starts again does not wait for it."""
+    if inspect(connection).has_table("alembic_version"):
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        if found == VERSION:
+            return
+    from annotation_app import migrate
+
+    migrate.require_head(connection, title)
 
 
 def open_study(database: str | Path, key: Path | None = None) -> OpenStudy:

@@ -23,6 +23,7 @@ _AT_HAND = (
         TaskRow.media,
         TaskRow.status,
         TaskRow.kind,
+        TaskRow.choice,
         PairRow.prompt,
         case((_FIRST.millis > _SECOND.millis, _FIRST.millis), else_=_SECOND.millis).label("millis"),
     )
@@ -75,6 +76,7 @@ def _working(connection: Connection, study: Study, keys: Keyring, who: Who) -> J
         "prompt": task.prompt,
         "seconds": task.millis * study.protocol.watch / 1000,
         **_addresses(task, keys),
+        "choice": task.choice,
         "choices": [{"key": choice, "label": CHOICE_LABELS[choice]} for choice in study.protocol.choices()],
         "reasons": [{"key": key, "label": label} for key, label in REASONS.items()],
         "done": done,

@@ -1,22 +1,21 @@
 """The administrator's pages, behind a password and apart from annotators' sessions."""
 
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from jinja2 import Environment, FileSystemLoader
-
 from annotation_app.passwords import admin_hash, password_matches
 from annotation_app.store import Store
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ADMIN_COOKIE = "ti2v_admin"
 _SECONDS = 8 * 3600
 
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, trim_blocks=True
-)
 Text = Annotated[str, Form(max_length=300)]
 
 
@@ -64,9 +63,17 @@ class Administrator:
             raise NotAdministrator
 
 
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader  # no vote needs it: a server that starts again does not wait
+
+    folder = Path(__file__).parent.parent / "templates"
+    return Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True)
+
+
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
     """A page made from one of our templates."""
-    return HTMLResponse(_templates.get_template(template).render(**values), status, {"cache-control": "no-store"})
+    return HTMLResponse(_templates().get_template(template).render(**values), status, {"cache-control": "no-store"})
 
 
 def admin_routes(store: Store, administrator: Administrator) -> APIRouter:

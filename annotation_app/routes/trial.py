@@ -50,6 +50,13 @@ class VoteBody(_Body):
     loops: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
+class ChoiceBody(_Body):
+    """The overall choice, sent before the reasons."""
+
+    token: Short
+    choice: Short
+
+
 class Broken(_Body):
     """A video does not play."""
 
@@ -175,6 +182,14 @@ def _stage_routes(pages: Pages) -> APIRouter:
 def _task_routes(pages: Pages) -> APIRouter:
     router = APIRouter()
     store, sessions = pages.store, pages.sessions
+
+    @router.post("/choose")
+    def choose(request: Request, body: ChoiceBody) -> Response:
+        session = sessions.require(request)
+        outcome = store.choose(session.annotator, body.token, body.choice)
+        if outcome.refused is not None:
+            return pages.answer(outcome, session)
+        return JSONResponse({"chosen": body.choice})
 
     @router.post("/vote")
     def vote(request: Request, body: VoteBody) -> Response:

@@ -3,10 +3,12 @@ const root = element.querySelector("#ti2v");
 const part = (name) => root.querySelector(`[data-id="${name}"]`);
 const form = (name) => root.querySelector(`[data-form="${name}"]`);
 const clips = { left: part("left"), right: part("right") };
+const SIDES = ["left", "right"];
 const CHOICE_KEYS = { left: ["A", "←"], right: ["B", "→"], tie: ["T"], both_bad: ["X"] };
 const page = {
   state: { stage: "loading" }, // as the server told
   choice: null, reasons: new Set(), none: false, // the draft of an answer
+  told: null, telling: Promise.resolve(), // the choice that the server holds, and what is under way to it
   seen: { left: false, right: false }, loops: 0, ended: { left: false, right: false },
   open: false, busy: false, paused: false, ready: new Map(), // address -> object URL of a preloaded file
 };
@@ -157,12 +159,15 @@ function showTask(state, before, previous) {
   part("bar").max = state.total || 1;
   part("bar").value = state.done;
   root.querySelector(".tools [data-act=undo]").disabled = !state.undo;
+  page.told = state.choice;
   if (before.token === state.token) return; // e.g. a refused answer: the draft stays
-  const draft = previous ? { ...previous, none: !previous.reasons.length, seen: true } : readDraft(state.token);
-  Object.assign(page, { choice: draft.choice || null, reasons: new Set(draft.reasons || []), none: Boolean(draft.none), loops: 0, paused: false });
+  const draft = previous ? { ...previous, none: SIDES.includes(previous.choice) && !previous.reasons.length, seen: true } : readDraft(state.token);
+  if (state.choice) draft.seen = true;
+  Object.assign(page, { choice: draft.choice || state.choice, reasons: new Set(draft.reasons || []), none: Boolean(draft.none), loops: 0, paused: false });
   page.seen = { left: Boolean(draft.seen), right: Boolean(draft.seen) };
   page.open = Boolean(draft.seen);
   page.started = performance.now();
+  if (previous) keepDraft();
   part("prompt").textContent = state.prompt;
   part("image").src = address(state.image);
   buildOptions(state);
@@ -198,15 +203,38 @@ function option(type, name, value, text, keys) {
 }
 
 const mayChoose = () => page.state.stage === "task" && page.open && !page.busy;
-const sided = () => page.choice === "left" || page.choice === "right";
+const sided = () => SIDES.includes(page.choice);
 const complete = () => mayChoose() && page.choice && (!sided() || page.reasons.size > 0 || page.none);
 
 function choose(value) {
-  if (!mayChoose()) return;
+  if (!mayChoose() || page.choice === value) return;
   page.choice = value;
-  if (!sided()) { page.reasons.clear(); page.none = false; }
+  page.reasons.clear(); // they spoke for the other one
+  page.none = false;
   keepDraft();
   paint();
+  say(sided() ? `You chose ${value === "left" ? "A" : "B"}. Now say what speaks for it.` : "You can submit now.");
+  tell();
+}
+
+// The choice goes to the server before any reason does, one request after the other; the newest choice wins.
+function tell() {
+  const { token } = page.state;
+  page.telling = page.telling.then(async () => {
+    const { choice } = page;
+    if (page.state.token !== token || choice === page.told) return;
+    const reply = await ask("choose", { token, choice });
+    if (page.state.token !== token) return;
+    if (reply.chosen) {
+      page.told = choice;
+      return;
+    }
+    page.choice = null;
+    banner(reply.message || "This could not be saved. Please choose again.", 6000);
+    show(reply.state || (await ask("state")).state);
+    lock();
+  });
+  return page.telling;
 }
 
 function mark(reason) {
@@ -241,12 +269,15 @@ function paint() {
   for (const figure of root.querySelectorAll(".clip")) figure.classList.toggle("chosen", figure.dataset.side === page.choice);
 }
 
-function submit() {
+async function submit() {
   if (!complete()) return;
   const answer = { token: page.state.token, choice: page.choice, reasons: [...page.reasons], loops: page.loops };
-  act("vote", answer).then((reply) => {
-    if (reply && reply.saved) sessionStorage.removeItem(`ti2v:${answer.token}`);
-  });
+  page.busy = true;
+  lock();
+  await tell().finally(() => { page.busy = false; lock(); });
+  if (page.state.token !== answer.token || page.told !== answer.choice) return; // the page says why
+  const reply = await act("vote", answer);
+  if (reply && reply.saved) sessionStorage.removeItem(`ti2v:${answer.token}`);
 }
 
 function keepDraft() {

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -69,9 +70,14 @@ class Lab:
 
     def answer(self, who: int, choice: str = "left", reasons: tuple[str, ...] = ("object_motion",)) -> Outcome:
         """Watch and answer the task on the screen."""
-        state = self.store.state(who).state
+        token = str(self.store.state(who).state["token"])
         self.clock.pass_seconds(3)
-        return self.store.vote(who, str(state["token"]), Answer(choice, reasons))
+        return self.choose_and_vote(who, token, Answer(choice, reasons))
+
+    def choose_and_vote(self, who: int, token: str, answer: Answer) -> Outcome:
+        """Both steps of an answer; the outcome of the choice where that is refused."""
+        chosen = self.store.choose(who, token, answer.choice)
+        return chosen if chosen.refused is not None else self.store.vote(who, token, answer)
 
     def rows(self, sql: str, **values: object) -> list[tuple[object, ...]]:
         with self.store._database.read() as connection:
@@ -291,6 +297,12 @@ class Served:
     def client(self, **options: object) -> httpx.Client:
         """A browser of its own, so to say: closed when the server ends."""
         return self.stack.enter_context(httpx.Client(base_url=self.url, timeout=20, **options))  # type: ignore[arg-type]
+
+
+def vote_over_http(client: httpx.Client, token: object, choice: str = "left", reasons: tuple[str, ...] = ()) -> Any:
+    """Choose, then vote; the server's answer."""
+    client.post("/api/choose", json={"token": token, "choice": choice})
+    return client.post("/api/vote", json={"token": token, "choice": choice, "reasons": list(reasons)}).json()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from annotation_app.export import vote_table
 from annotation_app.monitor import overview
 from annotation_app.passwords import ADMIN_VARIABLE, hash_password, password_matches
 from annotation_app.settings import StudyError
-from tests.annotation_app.conftest import PLAIN, Lab, Served, require_sound, start_server, write_study
+from tests.annotation_app.conftest import PLAIN, Lab, Served, require_sound, start_server, vote_over_http, write_study
 
 MakeLab = Callable[..., Lab]
 PASSWORD = "correct horse battery"
@@ -36,8 +36,7 @@ def vote_as(served: Served, name: str, votes: int) -> None:
     client.post("/api/consent", json={"agreed": True})
     state = client.post("/api/begin", json={}).json()["state"]
     for _ in range(votes):
-        body = {"token": state["token"], "choice": "left", "reasons": ["object_motion"]}
-        state = client.post("/api/vote", json=body).json()["state"]
+        state = vote_over_http(client, state["token"], "left", ("object_motion",))["state"]
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/votes.csv", "/report"])
@@ -78,7 +77,7 @@ def test_a_paused_study_gives_out_no_task_but_takes_the_open_answer(served: Serv
     client.post("/api/consent", json={"agreed": True})
     state = client.post("/api/begin", json={}).json()["state"]
     assert "paused" in admin.post("/admin/pause", data={"paused": "1"}).text
-    reply = client.post("/api/vote", json={"token": state["token"], "choice": "left", "reasons": []}).json()
+    reply = vote_over_http(client, state["token"])
     assert "saved" in reply
     assert reply["state"]["stage"] == "paused"
     admin.post("/admin/pause", data={"paused": "0"})

@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 from annotation_app.create import StudyPlan, create_study
 from annotation_app.settings import StudySettings
-from tests.annotation_app.conftest import MODELS, PLAIN, SMALL, Served, start_server, write_bench
+from tests.annotation_app.conftest import MODELS, PLAIN, SMALL, Served, start_server, vote_over_http, write_bench
 from ti2v_bench.bench import Bench
 from ti2v_bench.video import write_video
 
@@ -90,8 +90,7 @@ def test_two_hundred_tasks_reveal_no_model_no_path_no_encoder_and_repeat_no_id(s
             ids.update({address.rsplit("/", 1)[1].split(".")[0][24:] for address in addresses})
             for address in addresses:
                 assert client.get(address).status_code == 200
-            body = {"token": state["token"], "choice": "left", "reasons": []}
-            state = client.post("/api/vote", json=body).json()["state"]
+            state = vote_over_http(client, state["token"])["state"]
     assert tasks >= 200
     assert set(ids.values()) == {1}
     hidden = [path.name.encode() for path in (sources / "study.media").iterdir()]

@@ -15,7 +15,7 @@ from annotation_app.crowd import NO_ASSIGNMENT, allowed_target
 from annotation_app.export import vote_table
 from annotation_app.recruit import open_to_crowd
 from annotation_app.settings import Crowd, Question
-from tests.annotation_app.conftest import PLAIN, Served, start_server, write_study
+from tests.annotation_app.conftest import PLAIN, Served, start_server, vote_over_http, write_study
 
 
 class Platform:
@@ -86,7 +86,8 @@ def work(client: httpx.Client, check: int = 1) -> dict[str, object]:
             body = {"answers": [check], "attempts_left": state["attempts_left"]}
             reply = client.post("/api/check", json=body)
         elif stage == "task":
-            reply = client.post("/api/vote", json={"token": state["token"], "choice": "left", "reasons": []})
+            state = vote_over_http(client, state["token"])["state"]
+            continue
         else:
             return dict(state)
         assert reply.status_code == 200, reply.text

@@ -130,6 +130,57 @@ def test_a_draft_survives_a_reload(served: Served, open_page: Callable) -> None:
     assert page.is_checked("input[value=overall_quality]")
 
 
+def test_a_choice_is_kept_by_the_server_when_the_browser_forgets(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page("Forgetful")
+    with page.expect_response("**/api/choose") as chosen:
+        page.keyboard.press("b")
+    assert chosen.value.json() == {"chosen": "right"}
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    page.wait_for_selector(OPEN)
+    assert page.is_checked("input[value=right]")
+    page.keyboard.press("2")
+    with page.expect_response("**/api/vote"):
+        page.keyboard.press("Enter")
+    assert votes_of(served, "Forgetful") == [("right", "text_alignment")]
+
+
+def test_another_choice_wipes_the_reasons_of_the_first(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page("Fickle")
+    before = page.inner_text("[data-id=count]")
+    for key in ("a", "1", "b"):
+        page.keyboard.press(key)
+    assert page.query_selector("[data-id=reasons] input:checked") is None
+    assert page.is_disabled("[data-id=submit]")
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    next_task(page, before)
+    assert votes_of(served, "Fickle") == [("right", "image_alignment")]
+
+
+def test_the_last_word_of_two_tabs_counts_and_neither_is_stuck(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
+    first = open_page("Tabs")
+    second = first.context.new_page()
+    second.goto(served.url)
+    second.wait_for_selector(OPEN)
+    before = first.inner_text("[data-id=count]")
+    for page, key in ((first, "a"), (second, "b")):
+        with page.expect_response("**/api/choose"):
+            page.keyboard.press(key)
+    first.keyboard.press("1")
+    first.keyboard.press("Enter")
+    first.wait_for_selector("[data-id=banner]:visible")
+    assert votes_of(served, "Tabs") == []
+    first.keyboard.press("Enter")
+    next_task(first, before)
+    assert votes_of(served, "Tabs") == [("left", "object_motion")]
+    second.keyboard.press("2")
+    second.keyboard.press("Enter")
+    next_task(second, before)
+    assert votes_of(served, "Tabs") == [("left", "object_motion")]
+    assert second.inner_text("[data-id=prompt]") == first.inner_text("[data-id=prompt]")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_the_whole_task_fits_the_window(open_page: Callable, width: int, height: int) -> None:  # type: ignore[type-arg]
     page = open_page(f"Window {width}", width, height)

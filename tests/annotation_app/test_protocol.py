@@ -35,7 +35,7 @@ def test_the_stages_come_in_their_order_and_none_can_be_skipped(make_lab: MakeLa
     for _ in range(2):
         assert (state["stage"], state["training"]) == ("task", True)
         lab.clock.pass_seconds(1)
-        outcome = store.vote(who, str(state["token"]), Answer("left", ()))
+        outcome = lab.choose_and_vote(who, str(state["token"]), Answer("left", ()))
         assert outcome.saved is not None
         assert outcome.saved.correct is not None
         assert store.undo(who, str(outcome.state.get("token", ""))).refused is not None
@@ -71,7 +71,7 @@ def test_feedback_says_whether_the_known_answer_was_given(make_lab: MakeLab) -> 
         lab.clock.pass_seconds(1)
         token = str(state["token"])
         ((first_left,),) = lab.rows("SELECT first_left FROM task WHERE token = :token", token=token)
-        outcome = store.vote(who, token, Answer("left", ()))
+        outcome = lab.choose_and_vote(who, token, Answer("left", ()))
         assert outcome.saved is not None
         assert outcome.saved.correct == bool(first_left)  # `first` is the winner
         state = outcome.state
@@ -94,7 +94,7 @@ def test_a_clock_set_back_does_not_stop_an_annotator(make_lab: MakeLab) -> None:
     token = str(lab.store.state(who).state["token"])
     lab.clock.pass_seconds(-3600)
     time.sleep(0.05)  # by the steady clock the clips' time has passed
-    outcome = lab.store.vote(who, token, Answer("left", ()))
+    outcome = lab.choose_and_vote(who, token, Answer("left", ()))
     assert outcome.saved is not None
     table = vote_table(lab.url)
     assert (table["answered_at"] >= table["shown_at"]).all()
@@ -186,11 +186,12 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
     page = context.new_page()
     page.set_default_timeout(15_000)
     served.store.enter("open", "broken")
-    who = Lab(served.store, None, "").join("broken")  # type: ignore[arg-type]
+    lab = Lab(served.store, None, "")  # type: ignore[arg-type]
+    who = lab.join("broken")
     for _ in range(2):
         token = str(served.store.state(who).state["token"])
         time.sleep(0.6)
-        served.store.vote(who, token, Answer("left", ()))
+        lab.choose_and_vote(who, token, Answer("left", ()))
     served.store.answer_check(who, RIGHT, 2)
     page.goto(served.url)
     page.fill("#ti2v-name", "broken")

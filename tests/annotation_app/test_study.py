@@ -9,6 +9,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner, Result
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from annotation_app import migrate
 from annotation_app.backup import backup_study, upgrade_study
@@ -17,7 +19,7 @@ from annotation_app.database import Database, parse_url
 from annotation_app.export import vote_table
 from annotation_app.growth import grow_study
 from annotation_app.keys import KEY_VARIABLE
-from annotation_app.schema import Base
+from annotation_app.schema import VERSION, Base
 from annotation_app.settings import Protocol, StudyError, StudySettings, read_protocol
 from annotation_app.store import Store
 from annotation_app.study import open_study
@@ -179,7 +181,7 @@ def test_the_migrations_lead_to_the_schema_in_the_code(database_url: str) -> Non
     with database.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
         assert differences == []
-        assert migrate.current(connection) == migrate.head()
+        assert migrate.current(connection) == migrate.head() == VERSION
     database.dispose()
 
 
@@ -200,6 +202,27 @@ def test_a_database_of_another_version_is_refused_with_what_to_do(tmp_path: Path
     with pytest.raises(StudyError, match="cannot be opened"):
         vote_table(text)
     assert "newest schema" in upgrade_study(make_lab().url)
+
+
+def test_an_older_study_is_refused_until_it_is_upgraded_and_keeps_its_votes(
+    make_lab: MakeLab, database_url: str
+) -> None:
+    lab = make_lab(database_url)
+    who = lab.join("Ann")
+    for _ in range(2):
+        lab.answer(who)
+    before = vote_table(lab.url)
+    with lab.store._database.write() as connection:  # as the first version made it
+        connection.execute(text("ALTER TABLE task DROP COLUMN choice"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(StudyError, match="study upgrade"):
+        vote_table(lab.url)
+    assert "0001 to 0002" in upgrade_study(lab.url)
+    assert vote_table(lab.url).equals(before)
+    assert lab.answer(who).saved is not None
+    require_sound(lab)
+    with pytest.raises(IntegrityError), lab.store._database.write() as connection:
+        connection.execute(text("UPDATE task SET choice = 'middle'"))
 
 
 @pytest.mark.parametrize(

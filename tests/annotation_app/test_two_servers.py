@@ -24,6 +24,7 @@ def work(stores: list[Store], name: str) -> list[str]:
     while state["stage"] == "task":
         token = str(state["token"])
         answer = Answer(draw.choice(("left", "right")), ())
+        assert draw.choice(stores).choose(who, token, answer.choice).refused is None
         first = draw.choice(stores).vote(who, token, answer)
         again = draw.choice(stores).vote(who, token, answer)
         assert first.saved is not None

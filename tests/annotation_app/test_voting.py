@@ -8,6 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from annotation_app.answers import UNDO_MS, Answer
 from annotation_app.export import COLUMNS, vote_table
+from annotation_app.store import Store
+from annotation_app.study import open_study
 from tests.annotation_app.conftest import PLAIN, Lab, require_sound
 
 MakeLab = Callable[..., Lab]
@@ -35,7 +37,7 @@ def test_the_same_vote_sent_again_changes_nothing(make_lab: MakeLab, database_ur
     who = lab.join("Ann")
     token = str(lab.store.state(who).state["token"])
     lab.clock.pass_seconds(3)
-    first = lab.store.vote(who, token, LEFT)
+    first = lab.choose_and_vote(who, token, LEFT)
     again = lab.store.vote(who, token, Answer("right", ()))
     assert again.saved is not None
     assert again.saved.repeated
@@ -44,17 +46,102 @@ def test_the_same_vote_sent_again_changes_nothing(make_lab: MakeLab, database_ur
     require_sound(lab)
 
 
-def test_a_vote_before_the_longest_clip_has_passed_is_refused(make_lab: MakeLab) -> None:
+def test_reasons_are_taken_only_after_the_choice_was_committed(make_lab: MakeLab, database_url: str) -> None:
+    lab = make_lab(database_url)
+    who = lab.join("Ann")
+    token = str(lab.store.state(who).state["token"])
+    lab.clock.pass_seconds(3)
+    for choice in (None, "right"):
+        if choice is not None:
+            assert lab.store.choose(who, token, choice).refused is None
+        refused = lab.store.vote(who, token, LEFT).refused
+        assert refused is not None
+        assert refused.reason == "choice"
+    assert vote_table(lab.url).empty
+    assert lab.store.vote(who, token, Answer("right", ())).saved is not None
+
+
+def test_a_choice_may_change_until_the_vote_and_every_change_is_an_event(make_lab: MakeLab, database_url: str) -> None:
+    lab = make_lab(database_url)
+    who = lab.join("Ann")
+    token = str(lab.store.state(who).state["token"])
+    lab.clock.pass_seconds(3)
+    for choice in ("left", "left", "right", "right"):
+        assert lab.store.choose(who, token, choice).refused is None
+    assert lab.rows("SELECT count(*) FROM event WHERE what = 'task.chosen'") == [(2,)]
+    assert lab.store.vote(who, token, Answer("right", ())).saved is not None
+    late = lab.store.choose(who, token, "left")  # a delayed copy
+    assert late.refused is not None
+    assert vote_table(lab.url)["choice"].tolist() == ["right"]
+    require_sound(lab)
+
+
+def test_a_choice_outlives_the_server_and_an_undo(make_lab: MakeLab, database_url: str) -> None:
+    lab = make_lab(database_url)
+    who = lab.join("Ann")
+    token = str(lab.store.state(who).state["token"])
+    assert lab.store.state(who).state["choice"] is None
+    lab.clock.pass_seconds(3)
+    lab.store.choose(who, token, "right")
+    key = lab.store._facts.media.with_name(lab.store._facts.media.name.removesuffix(".media") + ".key")
+    restarted = Store(open_study(lab.url, key), lab.clock)
+    assert restarted.state(who).state["choice"] == "right"
+    state = restarted.vote(who, token, Answer("right", ())).state
+    assert state["choice"] is None
+    assert restarted.undo(who, str(state["token"])).state["choice"] == "right"
+    restarted.close()
+
+
+def test_nobody_chooses_in_a_task_that_is_not_on_their_screen(make_lab: MakeLab, database_url: str) -> None:
+    lab = make_lab(database_url)
+    ann, bob = lab.join("Ann"), lab.join("Bob")
+    token = str(lab.store.state(ann).state["token"])
+    lab.store.state(bob)
+    lab.clock.pass_seconds(3)
+    assert lab.store.choose(bob, token, "left").refused is not None
+    assert lab.store.choose(bob, "x", "left").refused is not None
+    assert lab.store.choose(ann, token, "tie").refused is not None
+    lab.store.report_broken(ann, token, "both")
+    assert lab.store.choose(ann, token, "left").refused is not None
+    assert lab.rows("SELECT count(*) FROM task WHERE choice IS NOT NULL") == [(0,)]
+    require_sound(lab)
+
+
+def test_a_choice_after_the_lease_takes_the_task_again_unless_another_is_open(
+    make_lab: MakeLab, database_url: str
+) -> None:
+    lab = make_lab(database_url)
+    who = lab.join("Ann")
+    token = str(lab.store.state(who).state["token"])
+    for _ in range(2):
+        lab.clock.pass_seconds(21 * 60)
+        lab.store.sweep()
+        require_sound(lab)
+        assert lab.store.choose(who, token, "left").refused is None
+        require_sound(lab)
+    assert lab.store.state(who).state["token"] == token
+    lab.clock.pass_seconds(21 * 60)
+    lab.store.sweep()
+    other = lab.store.state(who).state
+    assert other["token"] != token
+    for refused in (lab.store.choose(who, token, "right"), lab.store.vote(who, token, LEFT)):
+        assert refused.refused is not None
+        assert refused.state["token"] == other["token"]
+    require_sound(lab)
+
+
+def test_a_choice_before_the_longest_clip_has_passed_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab()
     who = lab.join("Ann")
     token = str(lab.store.state(who).state["token"])
     lab.clock.pass_seconds(0.249)
-    early = lab.store.vote(who, token, LEFT)
+    early = lab.store.choose(who, token, "left")
     assert early.refused is not None
     assert early.refused.reason == "early"
     assert vote_table(lab.url).empty
+    assert lab.store.vote(who, token, LEFT).refused is not None
     lab.clock.pass_seconds(0.001)
-    assert lab.store.vote(who, token, LEFT).saved is not None
+    assert lab.choose_and_vote(who, token, LEFT).saved is not None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +159,8 @@ def test_what_the_protocol_does_not_allow_is_refused(make_lab: MakeLab, answer: 
     who = lab.join("Ann")
     token = str(lab.store.state(who).state["token"])
     lab.clock.pass_seconds(3)
-    refused = lab.store.vote(who, token, answer).refused
+    lab.store.choose(who, token, "left")
+    refused = lab.choose_and_vote(who, token, answer).refused
     assert refused is not None
     assert refused.reason == "invalid"
     assert vote_table(lab.url).empty
@@ -94,8 +182,8 @@ def test_a_foreign_or_forged_token_is_refused_and_changes_nothing(make_lab: Make
     token = str(lab.store.state(ann).state["token"])
     lab.store.state(bob)
     lab.clock.pass_seconds(3)
-    foreign = lab.store.vote(bob, token, LEFT)
-    forged = lab.store.vote(bob, token[:-1] + "~", LEFT)
+    foreign = lab.choose_and_vote(bob, token, LEFT)
+    forged = lab.choose_and_vote(bob, token[:-1] + "~", LEFT)
     assert foreign.refused is not None
     assert forged.refused is not None
     assert (foreign.refused.reason, forged.refused.reason) == ("foreign", "stale")
@@ -109,6 +197,7 @@ def test_the_preloaded_task_cannot_be_answered_before_it_is_shown(make_lab: Make
     lab.store.state(who)
     (token,) = lab.rows("SELECT token FROM task WHERE status = 'ready'")[0]
     lab.clock.pass_seconds(30)
+    assert lab.store.choose(who, str(token), "left").refused is not None
     assert lab.store.vote(who, str(token), LEFT).refused is not None
     assert vote_table(lab.url).empty
 
@@ -161,10 +250,10 @@ def test_an_expired_lease_returns_and_its_late_vote_counts_only_while_there_is_r
     assert lab.store.sweep() == 1
     require_sound(lab)
     assert lab.store.more(bob).state["stage"] == "task"
-    assert lab.store.vote(ann, token, LEFT).refused is not None
+    assert lab.choose_and_vote(ann, token, LEFT).refused is not None
     lab.clock.pass_seconds(21 * 60)
     lab.store.sweep()
-    assert lab.store.vote(ann, token, LEFT).saved is not None
+    assert lab.choose_and_vote(ann, token, LEFT).saved is not None
     require_sound(lab)
     assert len(vote_table(lab.url)) == 1
 
