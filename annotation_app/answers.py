@@ -248,7 +248,8 @@ def _take_again(connection: Connection, study: Study, who: Who, task: AnyRow, no
     )
     taken, first_left, wanted = connection.execute(place).one()
     first = bool(task.first_left)
-    full = task.kind == "main" and (taken >= wanted or first not in allowed_sides(taken, first_left))
+    full = wanted is not None and (taken >= wanted or first not in allowed_sides(taken, first_left))
+    full = full and task.kind == "main"  # a repeat takes no place
     mine = select(TaskRow.status, TaskRow.comparison, TaskRow.kind).where(
         TaskRow.annotator == who.id, TaskRow.status.in_(LIVE)
     )

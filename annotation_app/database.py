@@ -132,7 +132,8 @@ def sqlite_file(url: URL) -> Path | None:
 def _engine(url: URL, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, pool_timeout=10)
-    engine = create_engine(url, pool_size=10, max_overflow=30, pool_timeout=30)
+    # The connection used last comes first: each keeps pages of the file in memory, and there is one writer at a time.
+    engine = create_engine(url, pool_size=10, max_overflow=30, pool_timeout=30, pool_use_lifo=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: object, _: ConnectionPoolEntry) -> None:

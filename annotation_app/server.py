@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -28,6 +30,10 @@ from annotation_app.sessions import Sessions
 from annotation_app.settings import StudyError
 from annotation_app.store import Store
 from annotation_app.study import open_study
+
+
+_THREADS = 12
+"""Requests at work at the same time; more would wait for the same interpreter and writer, and each keeps memory."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ def build_app(store: Store, options: ServeOptions, page_of_study: LazyPage) -> A
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = _THREADS
         preparing = asyncio.ensure_future(page_of_study.prepare_soon())
         yield
         preparing.cancel()
@@ -129,7 +136,15 @@ def serving(database: str | Path, options: ServeOptions) -> Iterator[Store]:
         store.close()
 
 
+def _share_arenas() -> None:
+    """Let all threads allocate from two arenas: glibc gives each its own, which keep what was freed in them for good."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and no arenas
+    if mallopt is not None:
+        mallopt(-8, 2)  # M_ARENA_MAX
+
+
 def _server(store: Store, options: ServeOptions) -> tuple[uvicorn.Server, LazyPage]:
+    _share_arenas()
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ti2v_bench.errors import TI2VError
-from ti2v_bench.video import PresentationPolicy
+from ti2v_bench.presentation import PresentationPolicy
 
 REASONS = {
     "object_motion": "Object motion",

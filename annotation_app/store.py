@@ -60,14 +60,18 @@ class Store:
         self._facts_at = self._swept_at = time.monotonic()
         self._served: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
+        self._refreshing = threading.Lock()  # one thread reads the facts anew, the others go on with what is there
 
     @property
     def study(self) -> Study:
         """The study's facts, at most two seconds old."""
-        if time.monotonic() - self._facts_at > _FACTS_SECONDS:
-            with self._database.read() as connection:
-                self._facts = read_study(connection, self._database)
-            self._facts_at = time.monotonic()
+        if time.monotonic() - self._facts_at > _FACTS_SECONDS and self._refreshing.acquire(blocking=False):
+            try:
+                with self._database.read() as connection:
+                    self._facts = read_study(connection, self._database)
+                self._facts_at = time.monotonic()
+            finally:
+                self._refreshing.release()
         return self._facts
 
     def close(self) -> None:

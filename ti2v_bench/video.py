@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
@@ -23,6 +22,8 @@ from PIL import Image
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.files import write_bytes
 from ti2v_bench.model import Frames
+from ti2v_bench.presentation import PUBLISHED_FORM
+from ti2v_bench.presentation import PresentationPolicy as PresentationPolicy
 
 _NO_SEI = "filter_units=remove_types=6"
 """Drops H.264 SEI units (type 6), where x264 writes its name and options; they never touch the picture."""
@@ -67,35 +68,6 @@ class VideoInfo:
     def seconds(self) -> float:
         """Length in seconds."""
         return float(self.frames / self.fps)
-
-
-@dataclass(frozen=True)
-class PresentationPolicy:
-    """How every Video is brought to one form; the defaults are the published study's form."""
-
-    width: int = 320
-    height: int = 320
-    frames: int = 16
-    fps: Fraction = Fraction(8)
-    fit: Literal["crop", "pad"] = "crop"
-    """`crop` fills the picture and cuts what stands out, centred; `pad` shows all of it on black."""
-    timing: Literal["whole", "speed"] = "whole"
-    """`whole` spreads the frames evenly from the first to the last, so the clip's speed may change;
-    `speed` keeps the clip's own speed: a longer clip is cut, a shorter one rests on its last frame."""
-    crf: int = 10
-    """x264's constant rate factor; lower is better."""
-    size_step: int = 3 << 18
-    """Files are filled up to a multiple of this many bytes, so that their size says little; 0: not at all. At the
-    default form, real clips of five models take 110 to 610 KiB, so they all come out at 768 KiB."""
-
-    def settings(self) -> dict[str, object]:
-        """All fields, JSON-ready, to be recorded."""
-        return {**vars(self), "fps": str(self.fps)}
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, object]) -> "PresentationPolicy":
-        """The policy that `settings()` was taken from."""
-        return cls(**{**settings, "fps": Fraction(str(settings["fps"]))})  # type: ignore[arg-type]
 
 
 def write_video(path: Path, frames: Frames, fps: int | Fraction, crf: int = 10) -> None:
@@ -159,7 +131,7 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
-def present(source: Path, target: Path, policy: PresentationPolicy = PresentationPolicy()) -> VideoInfo:
+def present(source: Path, target: Path, policy: PresentationPolicy = PUBLISHED_FORM) -> VideoInfo:
     """Write `source` in the form of `policy` to `target`, so that only the picture tells sources apart.
 
     Profile, level, atoms, time base and track tables are the same for every source; no name, date, encoder text or

@@ -259,9 +259,9 @@ function paint() {
   part("rightSeen").hidden = !page.seen.right;
   part("choiceSet").disabled = !mayChoose();
   part("reasonSet").disabled = !(mayChoose() && sided());
-  part("gate").hidden = Boolean(page.open);
+  part("gate").classList.toggle("gone", Boolean(page.open)); // its place stays: nothing moves under a finger
   part("submit").disabled = !complete();
-  part("chosen").textContent = page.choice === "left" ? "A" : page.choice === "right" ? "B" : "the video you chose";
+  part("chosen").textContent = page.choice === "left" ? "A" : page.choice === "right" ? "B" : "it";
   part("playLabel").textContent = page.paused ? "Play" : "Pause";
   for (const input of root.querySelectorAll(".answer input")) {
     input.checked = input.name === "choice" ? input.value === page.choice : input.name === "none" ? page.none : page.reasons.has(input.value);

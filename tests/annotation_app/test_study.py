@@ -265,14 +265,14 @@ def test_a_protocol_file_is_read_and_its_mistakes_are_named(tmp_path: Path) -> N
     file = tmp_path / "protocol.json"
     file.write_text('{"training": 0, "questions": [{"text": "Q", "options": ["a", "b"], "answer": 1}]}')
     assert read_protocol(file).questions[0].options == ("a", "b")
-    for text, said in (
+    for content, said in (
         ("[1]", "no JSON object"),
         ("{", "cannot be read"),
         ('{"goldevery": 1}', "no field 'goldevery'"),
         ('{"questions": [{"text": "Q"}]}', "needs text, options and answer"),
         ('{"questions": [{"text": "Q", "options": ["a"], "answer": 3}]}', "names no option"),
     ):
-        file.write_text(text)
+        file.write_text(content)
         with pytest.raises(StudyError, match=said):
             read_protocol(file)
 

@@ -1,12 +1,9 @@
 """A server process for the load and fault benchmarks: `app` is the real one, `bare` only repeats its statements."""
 
+import gc
 import sys
 import uuid
 from pathlib import Path
-
-import uvicorn
-
-from annotation_app.server import ServeOptions, serve
 
 
 def bare_app(database: str) -> object:
@@ -147,6 +144,13 @@ def make_faulty(folder: Path) -> None:
 
 def main() -> None:
     mode, database, port, secret = sys.argv[1:5]
+    gc.disable()  # as `ti2v-bench annotate` does while it imports
+    import uvicorn
+
+    from annotation_app.server import ServeOptions, serve
+
+    gc.freeze()
+    gc.enable()
     if mode == "bare":
         uvicorn.run(bare_app(database), host="127.0.0.1", port=int(port), log_level="warning", access_log=False)  # type: ignore[arg-type]
         return
