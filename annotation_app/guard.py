@@ -45,6 +45,8 @@ class GuardSettings:
     """Sites that may show the page in a frame (MTurk)."""
     form_targets: tuple[str, ...] = ()
     """Sites that a form of the page may be sent to (MTurk)."""
+    public: str = ""
+    """Host and port by which annotators know the server, where a proxy may tell it another `Host`."""
     secure: bool = False
     """The server is reached by https."""
     rate: float = 10.0
@@ -129,7 +131,7 @@ class Guard:
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return False
         origin = headers.get(b"origin")
-        return origin is None or _split(origin)[1] == headers.get(b"host", "-")
+        return origin is None or _split(origin)[1] in (headers.get(b"host", "-"), self._settings.public or "-")
 
     def _wait(self, scope: Scope, path: str, method: str, headers: Mapping[bytes, str]) -> float:
         address = str((scope.get("client") or ("",))[0])  # kept in memory only
@@ -187,7 +189,7 @@ def _split(address: str) -> tuple[str | None, str]:
 
 def _declared_length(headers: Mapping[bytes, str]) -> int:
     text = headers.get(b"content-length", "0")
-    return int(text) if text.isdigit() and len(text) < 16 else BODY_LIMIT + 1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else BODY_LIMIT + 1
 
 
 def _limited(receive: Receive) -> Receive:

@@ -13,6 +13,8 @@ from annotation_app.settings import StudyError
 
 _FRESH_SECONDS = 5.0
 """A report younger than this is shown as it is."""
+_CANNOT = 3
+"""Exit status of a report that cannot be made from these votes."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Reporter:
 
     def __init__(self, database: str, title: str, star: str | None) -> None:
         self._request = json.dumps({"database": database, "title": title, "star": star})
-        self._latest: LiveReport | None = None
+        self._latest: LiveReport | StudyError | None = None
+        self._until = 0.0
         self._lock = threading.Lock()
 
     def report(self) -> LiveReport:
@@ -38,8 +41,14 @@ class Reporter:
             StudyError: it cannot be made; the text says why (for instance, that there are no votes yet).
         """
         with self._lock:
-            if self._latest is None or time.monotonic() - self._latest.made_at > _FRESH_SECONDS:
-                self._latest = LiveReport(self._make(), time.monotonic())
+            if self._latest is None or time.monotonic() > self._until:
+                try:
+                    self._latest = LiveReport(self._make(), time.monotonic())
+                except StudyError as error:
+                    self._latest = error
+                self._until = time.monotonic() + _FRESH_SECONDS
+            if isinstance(self._latest, StudyError):
+                raise self._latest
             return self._latest
 
     def _make(self) -> str:
@@ -49,8 +58,11 @@ class Reporter:
             done = subprocess.run(
                 command, input=self._request, capture_output=True, text=True, timeout=300, check=False
             )
+            if done.returncode == _CANNOT:
+                raise StudyError(done.stderr.strip())
             if done.returncode:
-                raise StudyError((done.stderr.strip() or "The report could not be made.").splitlines()[-1])
+                print(done.stderr, file=sys.stderr)  # for whoever runs the server; a page shows no trace
+                raise StudyError("The report could not be made just now. The server's own output says why.")
             return (Path(folder) / "leaderboard.html").read_text(encoding="utf-8")
 
 
@@ -69,7 +81,8 @@ def main() -> None:
         settings = ReportSettings(star=asked["star"], title=asked["title"], resamples=500)
         write_report(check_votes(votes, asked["title"]), Path(sys.argv[1]), settings)
     except TI2VError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(_CANNOT)
 
 
 if __name__ == "__main__":

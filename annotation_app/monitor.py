@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from annotation_app.progress import Progress, read_progress
-from annotation_app.schema import AnnotatorRow, ComparisonRow, TaskRow, VoteRow
+from annotation_app.schema import AnnotatorRow, ComparisonRow, PairRow, TaskRow, VoteRow
 
 FEWEST = 5
 """Answers below which nothing is said about a person."""
@@ -73,10 +73,10 @@ def overview(connection: Connection) -> Overview:
     counted = [answer for answer in answers if answer.annotator not in excluded]
     main = [answer for answer in counted if answer.kind == "main"]
     broken = _broken_by_annotator(connection)
-    lines = []
-    for person in people:
-        own = [answer for answer in answers if answer.annotator == person.id]
-        lines.append(_line(person, own, broken.get(person.id, 0)))
+    own: dict[int, list[_Answer]] = {person.id: [] for person in people}
+    for answer in answers:
+        own[answer.annotator].append(answer)
+    lines = [_line(person, own[person.id], broken.get(person.id, 0)) for person in people]
     return Overview(
         progress=read_progress(connection),
         agreement=_agreement(main),
@@ -180,8 +180,6 @@ def _broken_by_annotator(connection: Connection) -> dict[int, int]:
 
 
 def _broken_pairs(connection: Connection) -> tuple[tuple[str, int], ...]:
-    from annotation_app.schema import PairRow
-
     counts = (
         select(PairRow.pair_id, func.count())
         .join(ComparisonRow, ComparisonRow.pair == PairRow.id)

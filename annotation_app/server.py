@@ -31,7 +31,6 @@ from annotation_app.settings import StudyError
 from annotation_app.store import Store
 from annotation_app.study import open_study
 
-
 _THREADS = 12
 """Requests at work at the same time; more would wait for the same interpreter and writer, and each keeps memory."""
 
@@ -137,7 +136,7 @@ def serving(database: str | Path, options: ServeOptions) -> Iterator[Store]:
 
 
 def _share_arenas() -> None:
-    """Let all threads allocate from two arenas: glibc gives each its own, which keep what was freed in them for good."""
+    """Let all threads allocate from two arenas: glibc gives each its own, which keeps what was freed in it for good."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and no arenas
     if mallopt is not None:
         mallopt(-8, 2)  # M_ARENA_MAX
@@ -178,6 +177,7 @@ def _guard_settings(store: Store, options: ServeOptions, secure: bool) -> GuardS
         hosts=hosts if loopback or public else None,
         frame_ancestors=mturk,
         form_targets=mturk,
+        public=urlsplit(options.public_url).netloc if options.public_url else "",
         secure=secure,
         rate=options.rate,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ADMIN_COOKIE = "ti2v_admin"
 _SECONDS = 8 * 3600
 
-Text = Annotated[str, Form(max_length=300)]
+Text = Annotated[str, Form(max_length=300, pattern=r"^[^\x00]*$")]  # PostgreSQL takes no NUL
 
 
 class NotAdministrator(Exception):  # noqa: N818 - a state, not a mistake

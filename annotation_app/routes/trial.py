@@ -15,7 +15,8 @@ from annotation_app.sessions import Session, Sessions
 from annotation_app.store import Outcome, Store
 from annotation_app.view import Json
 
-Short = Annotated[str, Field(max_length=64)]
+Short = Annotated[str, Field(max_length=64, pattern=r"^[\w~-]*$")]
+"""Tokens, choices and reasons; PostgreSQL refuses some characters in the text that it compares."""
 
 
 class _Body(BaseModel):

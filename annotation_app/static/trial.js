@@ -15,15 +15,27 @@ const page = {
 
 // ---- talking to the server: an answer is kept and sent again until the server has taken it
 
+// In a frame of another site a browser may refuse its storage: then memory has to do.
+const kept = (() => {
+  try {
+    sessionStorage.setItem("ti2v-try", "");
+    sessionStorage.removeItem("ti2v-try");
+    return sessionStorage;
+  } catch {
+    const memory = new Map();
+    return { getItem: (name) => memory.get(name) ?? null, setItem: (name, value) => memory.set(name, value), removeItem: (name) => memory.delete(name) };
+  }
+})();
+
 const bearer = new URLSearchParams(location.hash.slice(1)).get("s");
 if (bearer) {
-  sessionStorage.setItem("ti2v-session", bearer); // in a frame, where cookies are not sent
+  kept.setItem("ti2v-session", bearer); // in a frame, where cookies are not sent
   history.replaceState(null, "", location.pathname);
 }
 
 async function ask(path, body) {
   const headers = {};
-  const session = sessionStorage.getItem("ti2v-session");
+  const session = kept.getItem("ti2v-session");
   if (session) headers.authorization = `Bearer ${session}`;
   if (body) headers["content-type"] = "application/json";
   const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), cache: "no-store" };
@@ -277,17 +289,17 @@ async function submit() {
   await tell().finally(() => { page.busy = false; lock(); });
   if (page.state.token !== answer.token || page.told !== answer.choice) return; // the page says why
   const reply = await act("vote", answer);
-  if (reply && reply.saved) sessionStorage.removeItem(`ti2v:${answer.token}`);
+  if (reply && reply.saved) kept.removeItem(`ti2v:${answer.token}`);
 }
 
 function keepDraft() {
   const draft = { choice: page.choice, reasons: [...page.reasons], none: page.none, seen: page.open };
-  sessionStorage.setItem(`ti2v:${page.state.token}`, JSON.stringify(draft));
+  kept.setItem(`ti2v:${page.state.token}`, JSON.stringify(draft));
 }
 
 function readDraft(token) {
   try {
-    return JSON.parse(sessionStorage.getItem(`ti2v:${token}`)) || {};
+    return JSON.parse(kept.getItem(`ti2v:${token}`)) || {};
   } catch {
     return {};
   }
@@ -434,7 +446,7 @@ const actions = {
   begin: () => act("begin", {}),
   undo: () => { if (page.state.undo) act("undo", { token: page.state.token || "" }); },
   more: () => (page.state.stage === "paused" ? ask("state").then(({ state }) => show(state)) : act("more", {})),
-  leave: () => { sessionStorage.removeItem("ti2v-session"); act("leave", {}); },
+  leave: () => { kept.removeItem("ti2v-session"); act("leave", {}); },
   play: togglePlay, replay, broken, help,
 };
 

@@ -10,6 +10,7 @@ from annotation_app.export import vote_table
 from annotation_app.monitor import overview
 from annotation_app.passwords import ADMIN_VARIABLE, hash_password, password_matches
 from annotation_app.settings import StudyError
+from tests.annotation_app.accessibility import AXE_ABSENT, axe_source, require_accessible
 from tests.annotation_app.conftest import PLAIN, Lab, Served, require_sound, start_server, vote_over_http, write_study
 
 MakeLab = Callable[..., Lab]
@@ -147,6 +148,31 @@ def test_a_password_is_known_by_its_hash_only() -> None:
     assert not password_matches(PASSWORD, "scrypt:::")
     with pytest.raises(StudyError, match="at least 8"):
         hash_password("short")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_administrators_pages_are_accessible(served: Served, browser, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
+    source = axe_source()
+    if source is None:
+        pytest.skip(AXE_ABSENT)
+    vote_as(served, "looked at", 1)
+    context = browser.new_context(viewport={"width": width, "height": 820}, color_scheme=scheme)
+    page = context.new_page()
+    for path in ("/admin", "/report", "/join/nothing"):
+        page.goto(served.url + path)
+        require_accessible(page, source)
+    page.goto(f"{served.url}/admin")
+    page.fill("[name=password]", "wrong password")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]")
+    require_accessible(page, source)
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('Annotators')")
+    require_accessible(page, source)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
 
 
 @pytest.mark.browser

@@ -1,10 +1,12 @@
 """The ways in and out: open, invited, Prolific and MTurk, each against a stand-in that speaks the platform's side."""
 
+import html
 import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree
 
@@ -24,12 +26,15 @@ class Platform:
     def __init__(self) -> None:
         self.returns: list[dict[str, str]] = []
         self.submissions: list[dict[str, str]] = []
+        self.frame = ""
+        """Address that the platform's own page shows in a frame."""
         platform = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 platform.returns.append(dict(parse_qsl(urlsplit(self.path).query)))
-                self._say("Welcome back")
+                frame = f'<iframe src="{html.escape(platform.frame)}" width="1200" height="760"></iframe>'
+                self._say(f"<!doctype html><p>Welcome back</p>{frame if platform.frame else ''}")
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
@@ -39,6 +44,7 @@ class Platform:
 
             def _say(self, text: str) -> None:
                 self.send_response(200)
+                self.send_header("content-type", "text/html")
                 self.end_headers()
                 self.wfile.write(text.encode())
 
@@ -196,6 +202,36 @@ def test_an_mturk_page_may_be_framed_by_mturk_only(served: Served, platform: Pla
     policy = served.client().get("/").headers["content-security-policy"]
     assert f"frame-ancestors {platform.url};" in policy
     assert platform.url in policy.split("form-action")[1]
+
+
+@pytest.mark.browser
+def test_a_worker_votes_and_submits_inside_a_frame_of_another_site(
+    tmp_path: Path,
+    platform: Platform,
+    browser,  # type: ignore[no-untyped-def]
+) -> None:
+    database = write_study(tmp_path, replace(PLAIN, per_annotator=1), pairs=2)
+    site = platform.url.replace("127.0.0.1", "localhost")  # another site than the study's, for the browser
+    open_to_crowd(database, "mturk", "https://study.example", {}, (site,))
+    for served in start_server(database):
+        platform.frame = served.url + mturk_url(platform, "ASSIGN9", "FRAMED", site)
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.goto(site)
+        frame = page.frame_locator("iframe")
+        frame.locator("[data-act=agree]").click()
+        frame.locator("[data-act=begin]").click()
+        frame.locator("[data-id=choiceSet]:not([disabled])").wait_for()
+        frame.locator(".options label:has(input[value=left])").click()
+        frame.locator(".options label:has(input[value=none])").click()
+        frame.locator("[data-id=submit]").click()
+        frame.locator("[data-id=endForm] button").click()
+        frame.locator("text=Thank you").wait_for()
+        assert platform.submissions[-1]["assignmentId"] == "ASSIGN9"
+        assert context.cookies() == []  # none is needed, since a browser may send none
+        context.close()
+    assert vote_table(database)[["choice", "reasons"]].to_numpy().tolist() == [["left", "none"]]
 
 
 def test_an_invitation_leads_in_and_back_and_a_false_one_does_not(served: Served) -> None:

@@ -85,6 +85,28 @@ def test_five_votes_by_mouse_are_in_the_database(served: Served, open_page: Call
     assert votes_of(served, "Mickey") == wanted
 
 
+def test_three_votes_by_touch_are_in_the_database(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page("Finger", 390, 844, has_touch=True, is_mobile=True)
+    wanted = []
+    for number in range(3):
+        before = page.inner_text("[data-id=count]")
+        side = ("right", "left")[number % 2]
+        places = [page.locator(f"[data-id={name}]").bounding_box()["y"] for name in ("choices", "reasons")]
+        page.tap(f".options label:has(input[value={side}])")
+        page.tap(".options label:has(input[value=object_motion])")
+        assert [page.locator(f"[data-id={name}]").bounding_box()["y"] for name in ("choices", "reasons")] == places
+        page.tap("[data-id=submit]")
+        wanted.append((side, "object_motion"))
+        next_task(page, before)
+    assert votes_of(served, "Finger") == wanted
+    page.tap("[data-act=play]")
+    assert page.inner_text("[data-id=playLabel]") == "Play"
+    page.tap("[data-act=undo]")
+    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === {before!r}")
+    assert votes_of(served, "Finger") == wanted[:2]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_enter_and_space_after_a_click_do_not_untick_a_reason(served: Served, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page("Mixed")
     before = page.inner_text("[data-id=count]")
