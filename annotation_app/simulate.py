@@ -40,6 +40,7 @@ class Simulation:
     annotators: int = 0
     votes: int = 0
     """Acknowledged answers of all kinds."""
+    choice_seconds: list[float] = field(default_factory=list)
     vote_seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -125,7 +126,9 @@ def _work(
 def _answer(client: httpx.Client, state: Any, judge: Judge, draw: random.Random, result: Simulation) -> Any:
     clips = (None, None) if judge is toss_coin else tuple(client.get(state[side]).content for side in ("left", "right"))
     judgement = judge(clips[0], clips[1], draw)
+    began = time.perf_counter()
     _post(client, "/api/choose", {"token": state["token"], "choice": judgement.choice})
+    result.choice_seconds.append(time.perf_counter() - began)
     vote = {"token": state["token"], "choice": judgement.choice, "reasons": list(judgement.reasons), "loops": 1}
     began = time.perf_counter()
     reply = _post(client, "/api/vote", vote)

@@ -90,13 +90,21 @@ def postgres_bin() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own on a free port; yields its URL without a database name."""
-    binaries = postgres_bin()
-    if binaries is None:
+def postgres_server() -> Iterator[str]:
+    """As `postgres_running`, for all tests of this process."""
+    if postgres_bin() is None:
         if os.environ.get("TI2V_BENCH_REQUIRE_ALL"):
             pytest.fail("PostgreSQL is not installed (/usr/lib/postgresql/*/bin)")
         pytest.skip("PostgreSQL is not installed (/usr/lib/postgresql/*/bin)")
+    with postgres_running("-c fsync=off -c max_connections=100") as server:
+        yield server
+
+
+@contextmanager
+def postgres_running(settings: str) -> Iterator[str]:
+    """A PostgreSQL server of our own on a free port; yields its URL without a database name."""
+    binaries = postgres_bin()
+    assert binaries is not None, "PostgreSQL is not installed (/usr/lib/postgresql/*/bin)"
     folder = Path("/tmp") / f"ti2v-pg-{uuid.uuid4().hex[:8]}"  # short: it holds the socket too
     folder.mkdir()
     with socket.socket() as probe:
@@ -107,7 +115,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.chown(folder, "postgres")
         as_owner = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=100"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 {settings}"
     initdb = [*as_owner, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "-N"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
     pg_ctl = [*as_owner, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log")]

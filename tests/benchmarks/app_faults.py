@@ -1,16 +1,17 @@
 """Faults on the annotation app: votes go on while the server is killed and connections, clocks and disks fail.
 
-    python -m tests.benchmarks.app_faults --out results/app [--votes 10000] [--postgres URL]
+    python -m tests.benchmarks.app_faults --out results/app [--votes 10000]
 
 Annotators vote over HTTP; at random the server is killed (SIGKILL) and started again, a connection is dropped before
 the answer is read, a vote is sent twice at once (a double click), an annotator works in two tabs, another process locks
 the database, and the server's clock and disk fail on request. Every acknowledged vote must be in the database, once.
-With --postgres two server processes share the database and each annotator's requests reach either of them. Results are
-added to those of an earlier run in the same folder.
+The run is made twice: with one server on SQLite, then with two servers on a PostgreSQL that is started for it, where
+each annotator's requests reach either of them.
 """
 
 import argparse
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -24,11 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from sqlalchemy import create_engine, text
 
+from annotation_app.database import Database, parse_url
 from annotation_app.export import vote_table
 from annotation_app.settings import Protocol
-from tests.annotation_app.conftest import MODELS, fill_study, free_port
-from tests.benchmarks.app_load import SECRET, machine, wait_for
+from tests.annotation_app.conftest import MODELS, fill_study, free_port, new_postgres_database, postgres_running
+from tests.benchmarks.app_load import SECRET, cpu_seconds, machine, wait_for
 
 FAULTS = ("kill", "drop", "double", "tabs", "lock", "clock", "disk")
 
@@ -42,6 +45,9 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     back_seconds: list[float] = field(default_factory=list)
+    """From the start of a killed server's successor to its first answer."""
+    back_cpu: list[float] = field(default_factory=list)
+    """Its processor time until then, which does not depend on what else the machine does."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, fault: str) -> None:
@@ -64,13 +70,14 @@ class Servers:
         command = [sys.executable, "-m", "tests.benchmarks.app_serve", "faulty", self.database, str(port), SECRET]
         return subprocess.Popen([*command, str(self.folder)])
 
-    def kill_one(self, draw: random.Random) -> float:
-        """SIGKILL a server, start it again, and return the seconds until it answers."""
+    def kill_one(self, draw: random.Random) -> tuple[float, float]:
+        """SIGKILL a server, start it again, and return wall and processor seconds until it answers."""
         which = draw.randrange(len(self.ports))
         self.processes[which].send_signal(signal.SIGKILL)
         self.processes[which].wait()
         self.processes[which] = self._start(self.ports[which])
-        return wait_for(f"http://127.0.0.1:{self.ports[which]}")
+        wall = wait_for(f"http://127.0.0.1:{self.ports[which]}")
+        return wall, cpu_seconds(self.processes[which].pid)
 
     def stop(self) -> None:
         for process in self.processes:
@@ -117,6 +124,10 @@ class Annotator:
             self.state = self.ask("more", {})["state"]
             return
         token, choice = self.state["token"], self.draw.choice(("left", "right"))
+        chosen = self.ask("choose", {"token": token, "choice": choice})
+        if "chosen" not in chosen:
+            self.state = chosen["state"]
+            return
         body = {"token": token, "choice": choice, "reasons": ["object_motion"], "loops": 1}
         fault = self.draw.random()
         if fault < 0.05:
@@ -163,8 +174,10 @@ def disturb(servers: Servers, tally: Tally, stop: threading.Event, database: str
     while not stop.wait(draw.uniform(3.0, 9.0)):
         fault = draw.choice(("kill", "kill", "lock", "clock", "disk"))
         if fault == "kill":
-            tally.back_seconds.append(servers.kill_one(draw))
-        elif fault == "lock" and "://" not in database:
+            wall, cpu = servers.kill_one(draw)
+            tally.back_seconds.append(wall)
+            tally.back_cpu.append(cpu)
+        elif fault == "lock":
             hold_lock(database, draw.uniform(0.2, 1.5))
         elif fault == "clock":
             (folder / "clock").write_text(str(draw.choice((-7200, -60, 0, 60, 7200))))
@@ -178,6 +191,13 @@ def disturb(servers: Servers, tally: Tally, stop: threading.Event, database: str
 
 
 def hold_lock(database: str, seconds: float) -> None:
+    if "://" in database:
+        engine = create_engine(database)
+        with engine.begin() as other:
+            other.execute(text("LOCK TABLE comparison IN ACCESS EXCLUSIVE MODE"))
+            time.sleep(seconds)
+        engine.dispose()
+        return
     connection = sqlite3.connect(database, timeout=10, isolation_level=None)
     try:
         connection.execute("BEGIN EXCLUSIVE")
@@ -218,6 +238,7 @@ def run(database: str, folder: Path, votes: int, number_of_servers: int) -> dict
         "median_restart_s": round(sorted(tally.back_seconds)[len(tally.back_seconds) // 2], 2)
         if tally.back_seconds
         else None,
+        "median_restart_cpu_s": round(sorted(tally.back_cpu)[len(tally.back_cpu) // 2], 2) if tally.back_cpu else None,
         "problems": tally.problems[:20],
         **judge(database, tally),
     }
@@ -225,10 +246,6 @@ def run(database: str, folder: Path, votes: int, number_of_servers: int) -> dict
 
 def judge(database: str, tally: Tally) -> dict[str, object]:
     """Compare what was acknowledged with what is stored, by plain SQL."""
-    from sqlalchemy import text
-
-    from annotation_app.database import Database, parse_url
-
     opened = Database(parse_url(database))
     with opened.read() as connection:
         stored = connection.execute(text("SELECT t.token, v.choice FROM vote v JOIN task t ON t.id = v.task")).all()
@@ -241,7 +258,7 @@ def judge(database: str, tally: Tally) -> dict[str, object]:
                 "(SELECT count(*) FROM vote v WHERE v.comparison = c.id AND v.kind = 'main')"
             )
         ).scalar_one()
-        check = connection.execute(text("PRAGMA integrity_check")).scalar_one() if opened.is_sqlite else "not SQLite"
+        check = connection.execute(text("PRAGMA integrity_check")).scalar_one() if opened.is_sqlite else "SQLite only"
     opened.dispose()
     tokens = Counter(token for token, _ in stored)
     choices = dict(stored)  # type: ignore[arg-type]
@@ -258,6 +275,12 @@ def judge(database: str, tally: Tally) -> dict[str, object]:
     }
 
 
+def shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    return str(value) if value != [] else "none"
+
+
 def markdown(report: dict[str, object]) -> str:
     lines = [
         "# Faults on the annotation app",
@@ -270,7 +293,7 @@ def markdown(report: dict[str, object]) -> str:
     lines += ["", "| | " + " | ".join(runs) + " |", "| --- " * (len(runs) + 1) + "|"]
     for key in next(iter(runs.values())):
         lines.append(
-            f"| {key.replace('_', ' ')} | " + " | ".join(str(row.get(key, "")) for row in runs.values()) + " |"
+            f"| {key.replace('_', ' ')} | " + " | ".join(shown(row.get(key, "")) for row in runs.values()) + " |"
         )
     return "\n".join(lines) + "\n"
 
@@ -279,26 +302,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--votes", type=int, default=10_000)
-    parser.add_argument("--postgres", help="URL of an empty database, in place of an SQLite file")
     chosen = parser.parse_args()
-    earlier = chosen.out / "faults.json"
-    kept = json.loads(earlier.read_text())["runs"] if earlier.exists() else {}
-    report: dict[str, object] = {"machine": machine(), "runs": kept}
+    report: dict[str, object] = {"machine": machine(), "runs": {}}
     with tempfile.TemporaryDirectory() as name:
-        title, database, servers = "SQLite, one server", str(Path(name) / "faults.db"), 1
-        if chosen.postgres:
-            title, database, servers = "PostgreSQL, two servers", chosen.postgres, 2
-        folder = Path(name) / "faults"
-        folder.mkdir()
-        pairs = chosen.votes // 8
-        protocol = Protocol(gold_every=10, repeat_every=20)
-        fill_study(database, Path(name), pairs, pairs, MODELS, 5, "star", 20, 0, protocol, {})
-        found = run(database, folder, chosen.votes, servers)
-        report["runs"][title] = {"date": machine()["date"], **found}  # type: ignore[index]
-        print(title, json.dumps(report["runs"][title], indent=1), flush=True)  # type: ignore[index]
+        database = str(Path(name) / "faults.db")
+        report["runs"]["SQLite, one server"] = one_run(database, Path(name) / "sqlite", chosen.votes, 1)  # type: ignore[index]
+        with postgres_running("-c max_connections=100") as server:
+            database = new_postgres_database(server)
+            report["runs"]["PostgreSQL, two servers"] = one_run(database, Path(name) / "postgres", chosen.votes, 2)  # type: ignore[index]
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "faults.json").write_text(json.dumps(report, indent=1) + "\n")
     (chosen.out / "faults.md").write_text(markdown(report))
+
+
+def one_run(database: str, folder: Path, votes: int, servers: int) -> dict[str, object]:
+    folder.mkdir()
+    pairs = max(votes // 8, 4)
+    protocol = Protocol(gold_every=10, repeat_every=20)
+    fill_study(database, folder, pairs, pairs, MODELS, 5, "star", 20, 0, protocol, {})
+    found = {**run(database, folder, votes, servers), "load_average": round(os.getloadavg()[0], 1)}
+    print(json.dumps(found, indent=1), flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.app_load --out results/app [--quick]
 
-Writes load.json and load.md; with --only, the other runs of an earlier load.json there are kept. The generator runs on
-the same machine beside the server, as the figures say.
+Writes load.json and load.md from one run; with --only it prints some rows and writes nothing. The generator runs on the
+same machine beside the server, as the figures say.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import httpx
 import numpy as np
 
 from annotation_app.settings import Protocol
-from annotation_app.simulate import Simulation, simulate, toss_coin
+from annotation_app.simulate import simulate, toss_coin
 from tests.annotation_app.conftest import MODELS, fill_study, free_port
 
 SECRET = "for this benchmark only"
@@ -89,31 +89,44 @@ def watch_states(url: str, stop: threading.Event, found: list[float]) -> None:
 
 
 def measure(url: str, pid: int, annotators: int, most: int, think: tuple[float, float]) -> dict[str, object]:
-    stop, states = threading.Event(), list[float]()
-    watcher = threading.Thread(target=watch_states, args=(url, stop, states))
-    watcher.start()
+    stop, states, samples = threading.Event(), list[float](), list[float]()
+    watchers = [
+        threading.Thread(target=watch_states, args=(url, stop, states)),
+        threading.Thread(target=watch_memory, args=(pid, stop, samples)),
+    ]
+    for watcher in watchers:
+        watcher.start()
     cpu, began, memory = cpu_seconds(pid), time.perf_counter(), memory_mb(pid)
     done = simulate(url, SECRET, annotators, most=most, judge=toss_coin, think=think, workers=annotators)
     wall, spent = time.perf_counter() - began, cpu_seconds(pid) - cpu
     stop.set()
-    watcher.join()
+    for watcher in watchers:
+        watcher.join()
     return {
         "annotators": annotators,
         "think_s": list(think),
         "votes": done.votes,
         "errors": len(done.errors),
         "votes_per_s": round(done.votes / wall, 1),
-        **percentiles("vote", done),
+        **percentiles("vote", done.vote_seconds),
+        **percentiles("choice", done.choice_seconds),
         "next_p95_ms": round(1000 * float(np.percentile(states, 95)), 1) if states else None,
         "cpu_ms_per_vote": round(1000 * spent / max(done.votes, 1), 2),
         "memory_before_mb": round(memory),
         "memory_after_mb": round(memory_mb(pid)),
+        "memory_quarters_mb": [round(samples[(len(samples) - 1) * part // 4]) for part in (1, 2, 3, 4)],
         "load_average": round(os.getloadavg()[0], 1),
     }
 
 
-def percentiles(name: str, done: Simulation) -> dict[str, float]:
-    return {f"{name}_p{p}_ms": round(1000 * float(np.percentile(done.vote_seconds, p)), 1) for p in (50, 95, 99)}
+def watch_memory(pid: int, stop: threading.Event, found: list[float]) -> None:
+    found.append(memory_mb(pid))
+    while not stop.wait(0.5):
+        found.append(memory_mb(pid))
+
+
+def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
+    return {f"{name}_p{p}_ms": round(1000 * float(np.percentile(seconds, p)), 1) for p in (50, 95, 99)}
 
 
 def runs(quick: bool) -> list[tuple[str, Callable[[Path], dict[str, object]]]]:
@@ -136,7 +149,7 @@ def runs(quick: bool) -> list[tuple[str, Callable[[Path], dict[str, object]]]]:
 
     def long(folder: Path) -> dict[str, object]:
         with server_process(make_study(folder, 2000, 5)) as (url, pid):
-            measure(url, pid, 20, 20, (0.0, 0.0))  # warm up
+            measure(url, pid, 20, 50, (0.0, 0.0))  # warm up: a thousand votes
             return measure(url, pid, 20, 100 if quick else 1000, (0.0, 0.0))
 
     def bare(folder: Path) -> dict[str, object]:
@@ -148,12 +161,12 @@ def runs(quick: bool) -> list[tuple[str, Callable[[Path], dict[str, object]]]]:
         ("50 annotators, full speed", fast(50)),
         ("200 annotators, full speed", fast(200)),
         ("20,000 votes, 20 annotators, full speed", long),
-        ("vote route against a bare FastAPI route with the same writes", bare),
+        ("choice and vote against bare FastAPI routes with the same writes", bare),
     ]
 
 
 def compare_with_bare(folder: Path, votes: int) -> dict[str, object]:
-    """Server CPU per vote, one request after the other: the route, and the same statements in a bare app.
+    """Server CPU per vote, one request after the other: choice and vote, and the same statements in a bare app.
 
     A new annotator comes in after each hundred votes; coming in is not counted.
     """
@@ -178,6 +191,7 @@ def vote_alone(url: str, pid: int, name: str) -> float:
         state = client.post("/api/begin", json={}).json()["state"]
         before = cpu_seconds(pid)
         for _ in range(100):
+            client.post("/api/choose", json={"token": state["token"], "choice": "left"})
             body = {"token": state["token"], "choice": "left", "reasons": ["object_motion"], "loops": 1}
             state = client.post("/api/vote", json=body).json()["state"]
         return cpu_seconds(pid) - before
@@ -200,8 +214,8 @@ def markdown(report: dict[str, object]) -> str:
         "",
     ]
     lines += [f"- {key}: {value}" for key, value in report["machine"].items()]  # type: ignore[attr-defined]
-    columns = ("votes", "errors", "votes_per_s", "vote_p50_ms", "vote_p95_ms", "vote_p99_ms", "next_p95_ms")
-    more = ("cpu_ms_per_vote", "memory_before_mb", "memory_after_mb", "load_average")
+    columns = ("votes", "errors", "votes_per_s", "vote_p50_ms", "vote_p95_ms", "vote_p99_ms", "choice_p95_ms")
+    more = ("next_p95_ms", "cpu_ms_per_vote", "memory_before_mb", "memory_quarters_mb", "load_average")
     lines += ["", "| run | " + " | ".join((*columns, *more)) + " |", "| --- " * (len(columns) + len(more) + 1) + "|"]
     for name, row in report["runs"].items():  # type: ignore[attr-defined]
         if "vote_p50_ms" in row:
@@ -212,6 +226,12 @@ def markdown(report: dict[str, object]) -> str:
                 "",
                 f"{name}: {row['cpu_ms_per_vote']} ms CPU, bare {row['bare_cpu_ms_per_vote']}, ratio {row['ratio']}.",
             ]
+    lines += [
+        "",
+        "A vote is two requests, the choice and then the vote with its reasons; CPU is the server's for both, with the",
+        "session, the state and the next task. `next` is a reload of the page meanwhile. Memory is the server's",
+        "resident set before the run and after each quarter of it, in MiB; the long run starts after a thousand votes.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -219,16 +239,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", help="part of a run's name")
+    parser.add_argument("--only", help="part of a run's name; nothing is written then")
     chosen = parser.parse_args()
-    earlier = chosen.out / "load.json"
-    kept = json.loads(earlier.read_text())["runs"] if chosen.only and earlier.exists() else {}
-    report: dict[str, object] = {"machine": machine(), "runs": kept}
+    report: dict[str, object] = {"machine": machine(), "runs": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name, run in runs(chosen.quick):
             if chosen.only is None or chosen.only in name:
                 report["runs"][name] = {**run(Path(folder)), "date": machine()["date"]}  # type: ignore[index]
                 print(name, json.dumps(report["runs"][name]), flush=True)  # type: ignore[index]
+    if chosen.only is not None:
+        return
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "load.json").write_text(json.dumps(report, indent=1) + "\n")
     (chosen.out / "load.md").write_text(markdown(report))

@@ -78,6 +78,21 @@ def bare_app(database: str) -> object:
     def begin() -> dict[str, object]:
         return answer()
 
+    class Choice(BaseModel):
+        token: Annotated[str, Field(max_length=64)] = ""
+        choice: str = ""
+
+    @app.post("/api/choose")
+    def choose(body: Choice) -> dict[str, object]:
+        def write(connection: Connection) -> None:
+            now, task = wall_clock(), state["open"]
+            change = update(TaskRow).where(TaskRow.id == task["id"])
+            connection.execute(change.values(choice=body.choice, lease_until=now))
+            record(connection, [Event("task.chosen", 1, int(str(task["id"])), {"choice": body.choice})], now)
+
+        opened.transact(write)
+        return {"chosen": body.choice}
+
     @app.post("/api/vote")
     def vote(body: Body) -> dict[str, object]:
         def write(connection: Connection) -> None:
