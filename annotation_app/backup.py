@@ -7,13 +7,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 from annotation_app import migrate
 from annotation_app.database import Database, parse_url, sqlite_file
 from annotation_app.schema import Base
 from annotation_app.settings import StudyError
 from annotation_app.study import open_database
-from ti2v_bench.files import storage_errors
+from ti2v_bench.files import StorageError, storage_errors
 
 
 def backup_study(database: str | Path, out: Path) -> int:
@@ -36,6 +37,8 @@ def backup_study(database: str | Path, out: Path) -> int:
                 _copy_tables(opened, partial)
             _check(partial)
             os.link(partial, out)
+    except sqlite3.Error as error:
+        raise StorageError(f"Cannot write {out}: {error}. Check the path and its permissions.") from error
     finally:
         opened.dispose()
         for name in (partial.name, partial.name + "-wal", partial.name + "-shm"):
@@ -55,8 +58,7 @@ def upgrade_study(database: str | Path) -> str:
         raise StudyError(f"There is no study {file}.")
     opened = Database(url)
     try:
-        with opened.engine.connect() as connection:
-            found = migrate.current(connection)
+        found = _version(opened, database)
         if found == migrate.head():
             return f"{database} has the newest schema ({found})."
         if found is None:
@@ -70,6 +72,15 @@ def upgrade_study(database: str | Path) -> str:
         return f"{database} went from schema {found} to {migrate.head()}{kept}."
     finally:
         opened.dispose()
+
+
+def _version(opened: Database, database: str | Path) -> str | None:
+    try:
+        with opened.engine.connect() as connection:
+            return migrate.current(connection)
+    except DBAPIError as error:
+        reason = str(error.orig).splitlines()[0]
+        raise StudyError(f"{database} cannot be opened: {reason}. Check the name and that it is a study.") from error
 
 
 def _copy_sqlite(opened: Database, target: Path) -> None:

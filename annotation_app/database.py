@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from annotation_app.settings import StudyError
+from ti2v_bench.errors import TI2VError
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ _PRAGMAS = (
 )
 
 
-class Unavailable(Exception):  # noqa: N818 - a state, not a mistake
+class Unavailable(TI2VError):  # noqa: N818 - a state, not a mistake
     """The database cannot take this now (locked, disk full, gone); nothing was changed, and a retry may succeed."""
 
 

@@ -100,7 +100,7 @@ def find(target: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last two: a name that is none
         raise UnknownModel(
             f"{target!r} could not be loaded: {error}. Install the extra 'models' "
             "(pip install 'ti2v-bench[models]'), or name your own model as \"package.module:Class\"."

@@ -55,8 +55,10 @@ def open_store(out: Path | str) -> Store:
     """The store at `out`: a folder, or a URL such as `s3://bucket/videos` or `hf://datasets/owner/name/videos`.
 
     Raises:
-        StorageError: the protocol is unknown or its package is not installed.
+        StorageError: no name is given, the protocol is unknown or its package is not installed.
     """
+    if out == "":
+        raise StorageError("The place for the videos has no name. Give a folder or a URL.")
     if isinstance(out, str) and "://" in out and not out.startswith("file://"):
         from ti2v_bench.url_store import HubStore, UrlStore
 

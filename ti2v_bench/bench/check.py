@@ -1,5 +1,6 @@
 """A bench folder, row by row: `check_bench` names what is wrong, `load_bench` refuses it."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from ti2v_bench.records import Pair
 
 _LONGEST_ID = 200
 """Bytes of a pair's id: its video's file name, with seed and suffixes, must fit in the usual 255."""
+_BREAKS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories that no prompt may have: control characters, halves of characters, line and paragraph ends."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def load_bench(folder: Path) -> Bench:
     """
     report = check_bench(folder)
     if report.problems:
-        rows = "; ".join(map(str, report.problems))
-        raise BenchError(f"{report.root / TABLE} has {len(report.problems)} bad rows: {rows}")
+        rows, count = "; ".join(map(str, report.problems)), len(report.problems)
+        raise BenchError(f"{report.root / TABLE} has {count} bad row{'s' * (count > 1)}: {rows}")
     return Bench(report.root, report.pairs)
 
 
@@ -125,13 +128,15 @@ def _pair(row: Row, images: ImageFolder) -> Pair:
         raise ValueError(row.problem)
     if not row.prompt:
         raise ValueError("the prompt is empty")
-    if any(not character.isprintable() for character in row.prompt):
+    if any(unicodedata.category(character) in _BREAKS for character in row.prompt):
         raise ValueError(
             f"the prompt {_short(row.prompt)} has a line break or control character; is a quote left open?"
         )
     if not slug(row.prompt):
         raise ValueError(f"the prompt {_short(row.prompt)} has no letter or digit")
     image = images.find(row.image)
+    if image.stem.startswith(".") or not image.stem.isprintable():
+        raise ValueError(f"the picture's name {image.name!r} cannot begin the name of a video; rename the file")
     identity = pair_id(image.stem, row.prompt)
     if len(identity.encode()) > _LONGEST_ID:
         raise ValueError(

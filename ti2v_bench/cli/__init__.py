@@ -1,10 +1,13 @@
 """The roof: one script, `ti2v-bench`. A command's module is imported only when that command runs."""
 
+import errno
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from ti2v_bench import __version__
 from ti2v_bench.errors import TI2VError
@@ -62,9 +65,31 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run the command line; a TI2VError becomes one line on standard error and exit status 2."""
+    """Run the command line; a mistake of the user's becomes one line on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only, a file name that is no text
+            stream.reconfigure(errors="backslashreplace")
     try:
-        commands(prog_name="ti2v-bench")
+        sys.exit(commands.main(prog_name="ti2v-bench", standalone_mode=False))
+    except NoArgsIsHelpError as error:
+        error.show()
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        _say(error.format_message() + (f" See: {context.command_path} --help" if context else ""))
     except TI2VError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        _say(str(error))
+    except click.Abort:
+        click.echo("\nStopped.", err=True)
+        sys.exit(130)
+    except MemoryError as error:
+        _say(f"There is not enough memory ({error}). Ask for less at once.")
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _say(f"{where}{error.strerror}. Check the path, its permissions and the free space.")
+    sys.exit(2)
+
+
+def _say(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)

@@ -50,7 +50,7 @@ def download(out: Path, revision: str | None) -> None:
 @click.option("--size", default=128, help="Side of the square images in pixels.")
 @click.option("--frames", default=16, help="Frames of each true video.")
 @click.option("--fps", default=8, help="Frames per second of the true videos.")
-@click.option("--seed", default=0, help="Same seed, same bench.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Same seed, same bench.")
 def draw(folder: Path, pairs: int, size: int, frames: int, fps: int, seed: int) -> None:
     """Draw the embedded bench into DIR: coloured shapes of which one moves, with the true video of each pair."""
     from ti2v_bench.bench import load_bench

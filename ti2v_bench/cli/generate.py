@@ -75,7 +75,7 @@ def generate(
 ) -> None:
     """Make every missing video of a bench; run it again to resume.
 
-    Exit status 1 if any video could not be made; all of them are listed.
+    Exit status 1 if any video could not be made; all of them are listed. Exit status 2 if the run could not begin.
     """
     from ti2v_bench.bench import load_bench
     from ti2v_bench.model import ModelOptions
@@ -105,10 +105,13 @@ def generate(
         return
     with _stoppable():
         report = run(loaded.pairs[:limit], requests, out, seeds, _executor(executor), _shard(shard))
+    if traceback:
+        for failure in report.failures:
+            click.echo(failure.trace, err=True)
+    if len(models) == 1 and not report.made and any(failure.job is None for failure in report.failures):
+        raise TI2VError(str(report.failures[-1]))  # the only model could not even begin
     for failure in report.failures:
         click.echo(f"failed {failure}", err=True)
-        if traceback and failure.trace:
-            click.echo(failure.trace, err=True)
     click.echo(f"{report.made} made, {report.present} already there, {len(report.failures)} failed")
     if report.failures:
         click.echo(f"To try what is missing again: {_command()}", err=True)

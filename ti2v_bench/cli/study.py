@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ti2v_bench.video import PresentationPolicy
 
 _FILE = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.group(
@@ -28,8 +29,8 @@ def study() -> None:
 
 @study.command()
 @click.argument("database", metavar="DB")
-@click.option("--bench", required=True, type=_FILE, help="Folder of the bench.")
-@click.option("--videos", required=True, type=_FILE, help="Folder of the videos, as `generate` and `import` write it.")
+@click.option("--bench", required=True, type=_FOLDER, help="Folder of the bench.")
+@click.option("--videos", required=True, type=_FOLDER, help="Folder of the videos, as `generate` writes it.")
 @click.option("--models", required=True, metavar="A,B…", help="Models to compare, separated by commas.")
 @click.option("--star", metavar="MODEL", help="The model that all others meet.")
 @click.option(
@@ -40,7 +41,7 @@ def study() -> None:
 @click.option("--per-pair", type=click.IntRange(1), help="Comparisons per pair in the balanced design.")
 @click.option("--votes", type=click.IntRange(1), default=5, help="Annotators per comparison.")
 @click.option("--name", help="The study's name, shown to annotators. Default: the file's.")
-@click.option("--seed", type=int, default=0, help="Seed of the videos to compare.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the videos to compare.")
 @click.option("--doors", default="open", metavar="A,B…", help="Ways in: open, invite, prolific, mturk.")
 @click.option("--protocol", type=_FILE, help="JSON file with the author's texts and measures (docs/annotation.md).")
 @click.option("--per-annotator", type=click.IntRange(1), help="Most main items for one annotator.")
@@ -97,6 +98,8 @@ def create(
         per_pair=per_pair,
         sources={"bench": str(bench), "videos": str(videos)},
     )
+    if design == "star" and star is None:
+        raise click.UsageError("--design star needs --star MODEL, the model that all others meet.")
     names = tuple(entry.strip() for entry in models.split(",") if entry.strip())
     plan = StudyPlan(names, design or ("star" if star else "round-robin"), star, votes, name, settings)
     bar: tqdm[NoReturn] = tqdm(desc="presentation files", unit="file", disable=None)
@@ -144,11 +147,17 @@ def _presentation(size: str, frames: int, fps: str) -> "PresentationPolicy":
 
     width, _, height = size.partition("x")
     try:
-        return PresentationPolicy(int(width), int(height), frames, Fraction(fps))
+        policy = PresentationPolicy(int(width), int(height), frames, Fraction(fps))
     except (ValueError, ZeroDivisionError) as error:
         raise click.BadParameter(
             f"{size} at {fps} fps is no size and rate; write e.g. --size 320x320 --fps 8."
         ) from error
+    for side in (policy.width, policy.height):
+        if side % 2 or not 16 <= side <= 4096:
+            raise click.BadParameter(f"--size {size} has a side of {side} pixels; give even sides from 16 to 4096.")
+    if not 0 < policy.fps <= 240:
+        raise click.BadParameter(f"--fps {fps} is out of range; give more than 0 and at most 240.")
+    return policy
 
 
 def _advance(bar: "tqdm[NoReturn]", done: int, total: int) -> None:
@@ -245,8 +254,8 @@ def upgrade(database: str) -> None:
 
 @study.command()
 @click.argument("database", metavar="DB")
-@click.option("--bench", type=_FILE, help="Folder of the bench. Default: where it lay before.")
-@click.option("--videos", type=_FILE, help="Folder of the videos. Default: where it lay before.")
+@click.option("--bench", type=_FOLDER, help="Folder of the bench. Default: where it lay before.")
+@click.option("--videos", type=_FOLDER, help="Folder of the videos. Default: where it lay before.")
 @click.option("--models", default="", metavar="A,B…", help="Models to add.")
 @click.option("--votes", type=click.IntRange(1), help="Annotators per comparison from now on; not fewer than before.")
 def grow(database: str, bench: Path | None, videos: Path | None, models: str, votes: int | None) -> None:

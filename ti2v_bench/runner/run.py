@@ -98,8 +98,10 @@ def _work_off(
                 bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
                 bar.update()
         except StorageError:
+            bar.leave = bool(outcomes)
             raise
         except Exception as error:  # a model that cannot be loaded must not stop the other models
+            bar.leave = bool(outcomes)
             left = len(missing) - len(outcomes)
             reason = str(error) if isinstance(error, TI2VError) else one_line(error)
             trace = "".join(traceback.format_exception(error))
@@ -119,6 +121,7 @@ def _bar(name: str, total: int, initial: int, show: bool) -> "tqdm[NoReturn]":
         unit="video",
         disable=not show,
         mininterval=0.2 if watched else 30,
+        delay=0 if watched else 1,
         dynamic_ncols=watched,
     )
 

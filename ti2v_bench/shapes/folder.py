@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ti2v_bench.bench import TABLE, pair_id
+from ti2v_bench.files import write_bytes
 from ti2v_bench.records import Pair
 from ti2v_bench.shapes.drawing import render
 from ti2v_bench.shapes.sampling import Rng, sample_actions, sample_scenes
@@ -39,35 +40,40 @@ def write_shapes(
     """Draw a bench into `folder`; same arguments, same bytes.
 
     Four prompts ask for four different things to happen in each image; images are spread over the textures, which are
-    the scenarios. Files that are there already are replaced.
+    the scenarios. A bench that was drawn here before is replaced, another one never.
 
     Args:
         folder: Made if it does not exist.
         pairs: How many, at least 1.
-        size: Side of the square images in pixels, at least 8.
+        size: Side of the square images in pixels, even, at least 8.
         frames: Of the true videos, at least 1.
         fps: Of the true videos, at least 1.
-        seed: Of everything random.
+        seed: Of everything random, at least 0.
         vocabulary: Words and held-out combinations; None for all words.
 
     Raises:
-        ShapesError: a number out of range, or a vocabulary too small for so many different prompts.
+        ShapesError: a number out of range, a vocabulary too small for so many different prompts, or `folder` holds a
+            bench that was not drawn.
+        StorageError: a file cannot be written.
     """
     for name, value in (("pairs", pairs), ("frames", frames), ("fps", fps)):
         if value < 1:
             raise ShapesError(f"A bench cannot have {value} {name}; give at least 1.")
+    if size % 2:
+        raise ShapesError(f"A bench's true videos are H.264 and need an even size, but it is {size}; give {size + 1}.")
+    if (folder / TABLE).exists() and not (folder / SCENES).exists():
+        raise ShapesError(f"{folder} holds a bench that was not drawn; drawing would replace it. Give another folder.")
     names, scenes = _compose(pairs, np.random.default_rng(seed), vocabulary or Vocabulary())
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    firsts = [names.index(name) for name in dict.fromkeys(names)]
-    for index, picture in zip(firsts, render(scenes[firsts], size, 1)[:, 0], strict=True):
-        _write(folder / "images" / f"{names[index]}.png", _png(picture))
+    for name, first in _firsts(names).items():
+        ((picture,),) = render(scenes[[first]], size, 1)
+        write_bytes(folder / "images" / f"{name}.png", _png(picture))
     sentences = prompts(scenes)
     table = [("image", "prompt"), *zip((f"images/{name}.png" for name in names), sentences, strict=True)]
-    _write(folder / TABLE, _csv(table).encode())
     ids = [pair_id(name, sentence) for name, sentence in zip(names, sentences, strict=True)]
     settings = {"version": _VERSION, "size": size, "frames": frames, "fps": fps, "seed": seed}
     drawn = dict(zip(ids, to_json(scenes), strict=True))
-    _write(folder / SCENES, json.dumps(settings | {"scenes": drawn}, indent=1).encode())
+    write_bytes(folder / SCENES, json.dumps(settings | {"scenes": drawn}, indent=1).encode())
+    write_bytes(folder / TABLE, _csv(table).encode())  # last: the sign that all is in
 
 
 def read_scenes(root: Path) -> tuple[dict[str, int], dict[str, Scenes]]:
@@ -168,6 +174,14 @@ def _with_texture(vocabulary: Vocabulary, texture: str) -> Vocabulary:
     return Vocabulary(vocabulary.kinds, vocabulary.colours, vocabulary.motions, (texture,), vocabulary.held_out)
 
 
+def _firsts(names: Iterable[str]) -> dict[str, int]:
+    """Image name -> index of its first pair."""
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        found.setdefault(name, index)
+    return found
+
+
 def _png(picture: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
@@ -178,9 +192,3 @@ def _csv(rows: Iterable[tuple[str, str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
