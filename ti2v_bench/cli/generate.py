@@ -16,7 +16,7 @@ from ti2v_bench.errors import TI2VError
 
 if TYPE_CHECKING:
     from ti2v_bench.records import Pair
-    from ti2v_bench.runner import Executor, Request
+    from ti2v_bench.runner import Executor, Request, RunReport
 
 _MOST_AT_ONCE = 16
 """Pairs per call that `--batch auto` takes at most; beyond a few, a batch gains little."""
@@ -105,10 +105,15 @@ def generate(
         return
     with _stoppable():
         report = run(loaded.pairs[:limit], requests, out, seeds, _executor(executor), _shard(shard))
+    _tell(report, alone=len(models) == 1, traceback=traceback)
+
+
+def _tell(report: "RunReport", alone: bool, traceback: bool) -> None:
+    """What was made and what was not; exit status 1 if anything failed."""
     if traceback:
         for failure in report.failures:
             click.echo(failure.trace, err=True)
-    if len(models) == 1 and not report.made and any(failure.job is None for failure in report.failures):
+    if alone and not report.made and any(failure.job is None for failure in report.failures):
         raise TI2VError(str(report.failures[-1]))  # the only model could not even begin
     for failure in report.failures:
         click.echo(f"failed {failure}", err=True)
