@@ -67,29 +67,43 @@ def commands() -> None:
 def main() -> None:
     """Run the command line; a mistake of the user's becomes one line on standard error and exit status 2."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only, a file name that is no text
+        if isinstance(stream, TextIOWrapper):  # a path may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(commands.main(prog_name="ti2v-bench", standalone_mode=False))
     except NoArgsIsHelpError as error:
         error.show()
-    except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        _say(error.format_message() + (f" See: {context.command_path} --help" if context else ""))
-    except TI2VError as error:
-        _say(str(error))
     except click.Abort:
         click.echo("\nStopped.", err=True)
         sys.exit(130)
-    except MemoryError as error:
-        _say(f"There is not enough memory ({error}). Ask for less at once.")
-    except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+    except Exception as error:
+        message = _mistake(error)
+        if message is None:
             raise
-        where = f"{error.filename}: " if error.filename is not None else ""
-        _say(f"{where}{error.strerror}. Check the path, its permissions and the free space.")
+        click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
     sys.exit(2)
 
 
-def _say(message: str) -> None:
-    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
+def _mistake(error: Exception) -> str | None:
+    """What the user or the machine did wrong, and what to do; None where the fault is ours and needs a traceback."""
+    match error:
+        case TI2VError():
+            return str(error)
+        case click.ClickException():
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            return error.format_message() + (f" See: {context.command_path} --help" if context else "")
+        case ModuleNotFoundError() if extra := _extra_with(error.name or ""):
+            return f"This command needs {error.name}, which is not installed: pip install 'ti2v-bench[{extra}]'."
+        case MemoryError():
+            return f"There is not enough memory ({error}). Ask for less at once."
+        case OSError() if error.filename is not None or error.errno == errno.ENOSPC:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            return f"{where}{error.strerror}. Check the path, its permissions and the free space."
+    return None
+
+
+def _extra_with(module: str) -> str | None:
+    """The extra that installs `module`; None if the base install should have it, or nothing of ours needs it."""
+    from ti2v_bench.doctor import NEEDS
+
+    return next((extra for modules, extra in NEEDS.values() if extra and module.partition(".")[0] in modules), None)

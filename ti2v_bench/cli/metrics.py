@@ -95,6 +95,8 @@ def run(
     )
     for path in strange:
         click.echo(f"{path} matches no pair of the bench (left out)", err=True)
+    if not wishes.metrics:
+        raise MetricError("--metrics names no metric. See: ti2v-bench metrics list")
     failures = _measure(with_stills(found) if still else found, build_tools(wishes), wishes, out)
     raise SystemExit(1 if failures or strange else 0)
 

@@ -163,6 +163,16 @@ def test_a_name_that_two_pictures_have_must_be_written_with_its_folder(folder: P
     assert len(load_bench(table(folder, "other/horse1.jpeg,A horse jumping.\n")).pairs) == 1
 
 
+def test_spaces_and_joiners_of_other_scripts_may_stand_in_a_prompt(folder: Path) -> None:
+    (pair,) = load_bench(table(folder, "horse1.jpeg,A\u00a0horse \u0915\u094d\u200d\u0937.\n")).pairs
+    assert pair.prompt == "A\u00a0horse \u0915\u094d\u200d\u0937."
+
+
+def test_a_picture_whose_name_cannot_begin_a_videos_name_is_a_bad_row(folder: Path) -> None:
+    picture(folder / ".horse.jpeg")
+    assert "'.horse.jpeg' cannot begin the name of a video" in problems(table(folder, ".horse.jpeg,A horse.\n"))[1]
+
+
 def test_one_missing_picture_in_a_table_without_header_is_a_bad_row(folder: Path) -> None:
     assert list(problems(table(folder, "horse9.jpeg,A horse jumping.\nhorse1.jpeg,A horse jumping.\n"))) == [1]
 

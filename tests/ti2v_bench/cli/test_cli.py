@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ti2v_bench.cli import COMMANDS, commands
+from ti2v_bench.cli import COMMANDS, commands, main
+from ti2v_bench.shapes import write_shapes
 
 ROOT = Path(__file__).parents[3]
 
@@ -90,3 +91,98 @@ def test_a_users_mistake_is_one_line_and_exit_status_2(arguments: list[str], tmp
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("Error: ")
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bogus"], "No such command 'bogus'. See: ti2v-bench --help"),
+        (["models", "show"], "Missing argument 'NAME'. See: ti2v-bench models show --help"),
+        (["generate", "--seed", "-1"], "-1 is not in the range x>=0"),
+        (["bench", "check", "two\nlines"], "There is no folder two lines."),
+        (["bench", "draw", "file"], "Cannot write file/images/brick1.png: Not a directory."),
+        (["bench", "draw", "odd", "--size", "33"], "it is 33; give 34"),
+        (["bench", "draw", "big", "--pairs", "1", "--size", "1000000"], "There is not enough memory"),
+        (["bench", "draw", "other"], "other holds a bench that was not drawn"),
+        (["generate", "--bench", "drawn", "--model", ":", "--out", "v"], "':' could not be loaded"),
+        (["generate", "--bench", "drawn", "--model", "static", "--out", ""], "has no name"),
+        (["generate", "--bench", "drawn", "--model", "static", "--out", "v", "--set", "x=1"], "no setting 'x'"),
+        (["annotate", "x.db", "--public-url", "notaurl"], "must be an http or https address, but is 'notaurl'"),
+        (["study", "backup", "x.db", "out"], "There is no study"),
+        (["study", "upgrade", "file"], "file cannot be opened: file is not a database."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_every_kind_of_mistake_is_one_line_that_names_it(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("not what you think")
+    Path("other").mkdir()
+    Path("other/prompt.csv").write_text("a.png,A cat.\n")
+    write_shapes(Path("drawn"), pairs=1, size=16, frames=2)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["ti2v-bench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    lines = capsys.readouterr().err.strip("\r\n").splitlines()
+    assert end.value.code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: ")
+    assert told in lines[0]
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before and path.is_file()] == []
+
+
+@pytest.mark.parametrize("arguments", [["metrics", "x", "--bench", "x", "--out", "x.csv"], ["motif", "heatmap", "."]])
+def test_without_torch_a_command_that_needs_it_names_the_extra(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {arguments!r}; import ti2v_bench.cli as c; c.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == (
+        "Error: This command needs torch, which is not installed: pip install 'ti2v-bench[models]'.\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such a name")
+def test_a_folder_whose_name_is_no_text_can_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    folder = tmp_path / "\udcff"
+    folder.mkdir()
+    (folder / "prompt.csv").write_text("a.png,A cat.\n")
+    monkeypatch.setattr(sys, "argv", ["ti2v-bench", "bench", "check", str(folder)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert capfdbinary.readouterr().out.startswith(b"row 1: image 'a.png' does not exist below ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--size", "33x32"], ["--size", "99999x99998"], ["--fps", "0"], ["--design", "star"]], ids=" ".join
+)
+def test_a_study_of_an_impossible_form_is_refused_before_anything_is_made(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shapes(Path("bench"), pairs=1, size=16, frames=2)
+    Path("videos").mkdir()
+    told = CliRunner().invoke(
+        commands,
+        ["study", "create", "s.db", "--bench", "bench", "--videos", "videos", "--models", "a,b", *arguments],
+    )
+    assert told.exit_code == 2
+    assert arguments[0] in told.output
+    assert {path.name for path in tmp_path.iterdir()} == {"bench", "videos"}

@@ -78,3 +78,13 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
     narrow = Vocabulary(("square", "star"), ("red",), ("enter_left",), ("stone",))
     with pytest.raises(ShapesError, match="too few words"):
         write_shapes(tmp_path, pairs=8, vocabulary=narrow)
+    with pytest.raises(ShapesError, match="need an even size, but it is 33"):
+        write_shapes(tmp_path, size=33)
+
+
+def test_a_bench_that_was_not_drawn_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "prompt.csv").write_text("a.png,A cat.\n")
+    with pytest.raises(ShapesError, match="was not drawn"):
+        write_shapes(tmp_path, pairs=1, size=16)
+    assert [path.name for path in tmp_path.iterdir()] == ["prompt.csv"]
+    assert (tmp_path / "prompt.csv").read_text() == "a.png,A cat.\n"
