@@ -83,7 +83,8 @@ def read_votes(connection: Connection, excluded: bool = False) -> pd.DataFrame:
 
 def as_csv(table: pd.DataFrame) -> bytes:
     """A vote table as UTF-8 CSV."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    words = table["simulated"].map({True: "true", False: "false"})
+    return table.assign(simulated=words).to_csv(index=False, lineterminator="\n").encode()
 
 
 def write_votes(table: pd.DataFrame, out: Path) -> None:

@@ -112,4 +112,7 @@ def _build(name: str, options: ModelOptions) -> Mini:
     if options.precision not in (None, "float32"):
         raise MiniError(f"Model {name!r} runs in float32 only, not in {options.precision!r}.")
     path = Path(options.weights) if options.weights else CHECKPOINTS / f"{name}.safetensors"
-    return Mini(name, path, with_changes(SampleSettings(), options.settings), options.device)
+    settings = with_changes(SampleSettings(), options.settings)
+    if settings.steps < 1:
+        raise MiniError(f"Setting steps={settings.steps} of {name!r} must be at least 1.")
+    return Mini(name, path, settings, options.device)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ti2v_bench.cli.device import known_device
 from ti2v_bench.metrics.catalogue import METRICS, MetricError
 
 
@@ -46,7 +47,7 @@ def list_metrics() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Table per video: .parquet or .csv.")
 @click.option("--metrics", "names", default="free", help="Names and groups, by commas ('metrics list').")
 @click.option("--flow", type=click.Choice(["dis", "raft"]), default="dis", help="Optical flow; recorded.")
-@click.option("--device", default="cpu", help="Device of the networks.")
+@click.option("--device", default="cpu", callback=known_device, help="Device of the networks.")
 @click.option("--weights", multiple=True, metavar="PART=WHERE", help="Local weights, or all=random-tiny.")
 @click.option("--plugin", multiple=True, metavar="METRIC=MODULE:CALLABLE", help="Your network for an opt-in metric.")
 @click.option("--align-network", default="clip-b32", help="CLIP of the alignment metrics.")

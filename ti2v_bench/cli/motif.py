@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ti2v_bench.cli.device import known_device
 from ti2v_bench.errors import TI2VError
 
 _FLOW = click.Choice(["dis", "raft"])
@@ -21,7 +22,7 @@ def motif() -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("heatmaps"), help="Folder for the overlays.")
 @click.option("--flow", type=_FLOW, default="dis", help="Flow backend; raft needs --flow-weights.")
 @click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT-large checkpoint.")
-@click.option("--device", default="cpu", help="Torch device for RAFT.")
+@click.option("--device", default="cpu", callback=known_device, help="Torch device for RAFT.")
 @click.option("--unit", type=_UNIT, default="size", help="Unit of the flow; the paper does not say which it uses.")
 @click.option(
     "--variant",
@@ -79,8 +80,8 @@ def train(
 @click.argument("prompt")
 @click.option("--weights", help="Checkpoint folder, folder of checkpoints, or Hub repository; default: motif-mini.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("sample.mp4"), help="The video.")
-@click.option("--seed", default=0, help="Same seed, same video up to rounding.")
-@click.option("--device", default="cpu", help="Torch device, e.g. cuda.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Same seed, same video up to rounding.")
+@click.option("--device", default="cpu", callback=known_device, help="Torch device, e.g. cuda.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting, e.g. steps=25.")
 def sample(
     image: Path, prompt: str, weights: str | None, out: Path, seed: int, device: str, changes: tuple[str, ...]
@@ -91,12 +92,23 @@ def sample(
     from ti2v_bench.registry import load_model
     from ti2v_bench.video import write_video
 
+    _require_picture(image)
     options = ModelOptions(device=device, weights=weights, settings=_pairs(changes))
     model = load_model("motif" if weights else "motif-mini", options)
     pair = Pair(image.stem, image.stem, image.stem, prompt, image.resolve())
     frames = model.generate(pair, seed)
     write_video(out, frames, model.fps)
     click.echo(f"{out}: {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} by {model.name}")
+
+
+def _require_picture(path: Path) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except OSError as error:  # also Pillow's own UnidentifiedImageError
+        raise TI2VError(f"{path} cannot be read as a picture. Give a whole PNG or JPEG file.") from error
 
 
 def _pairs(changes: tuple[str, ...]) -> dict[str, str]:

@@ -34,6 +34,18 @@ def find_devices(asked: str, model: str) -> tuple[str, ...]:
     return names
 
 
+def one_device(asked: str) -> str:
+    """`asked`, if it is a single device that is here.
+
+    Raises:
+        RunError: several, not a device, or a GPU that is not there.
+    """
+    if asked == "auto" or "," in asked:
+        raise RunError(f"{asked!r} is not one device. Give cpu, mps, cuda or cuda:0.")
+    find_devices(asked, "")
+    return asked
+
+
 def visible_gpu(device: str) -> str | None:
     """What CUDA_VISIBLE_DEVICES must say so that a worker sees only `device`; None for other devices."""
     if not device.startswith("cuda"):
