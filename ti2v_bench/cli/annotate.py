@@ -1,7 +1,6 @@
 """`ti2v-bench annotate`: serve a study to its annotators."""
 
 import gc
-import re
 from pathlib import Path
 
 import click
@@ -20,7 +19,7 @@ def annotate(
     database: str, host: str, port: int, public_url: str | None, key: Path | None, public_report: bool
 ) -> None:
     """Serve the study in DB (a file, or a database URL) until interrupted with Ctrl-C."""
-    if public_url is not None and not re.match(r"https?://[^/\s]", public_url):
+    if public_url is not None and not public_url.startswith(("http://", "https://")):
         raise click.UsageError(f"--public-url must be an http or https address, but is {public_url!r}.")
     gc.disable()  # imports make many objects and no garbage; to look for it takes a tenth of the time until it answers
     from annotation_app.server import ServeOptions, serve

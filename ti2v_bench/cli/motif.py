@@ -92,23 +92,12 @@ def sample(
     from ti2v_bench.registry import load_model
     from ti2v_bench.video import write_video
 
-    _require_picture(image)
     options = ModelOptions(device=device, weights=weights, settings=_pairs(changes))
     model = load_model("motif" if weights else "motif-mini", options)
     pair = Pair(image.stem, image.stem, image.stem, prompt, image.resolve())
     frames = model.generate(pair, seed)
     write_video(out, frames, model.fps)
     click.echo(f"{out}: {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} by {model.name}")
-
-
-def _require_picture(path: Path) -> None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except OSError as error:  # also Pillow's own UnidentifiedImageError
-        raise TI2VError(f"{path} cannot be read as a picture. Give a whole PNG or JPEG file.") from error
 
 
 def _pairs(changes: tuple[str, ...]) -> dict[str, str]:

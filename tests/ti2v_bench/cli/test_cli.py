@@ -109,7 +109,6 @@ def test_a_users_mistake_is_one_line_and_exit_status_2(arguments: list[str], tmp
         (["generate", "--bench", "drawn", "--model", "static", "--out", "v", "--set", "x=1"], "no setting 'x'"),
         (["annotate", "x.db", "--public-url", "notaurl"], "must be an http or https address, but is 'notaurl'"),
         (["motif", "sample", "file", "A cat.", "--device", "bogus"], "'bogus' is no device"),
-        (["motif", "sample", "file", "A cat."], "file cannot be read as a picture."),
         (["metrics", "x", "--bench", "drawn", "--out", "x.csv", "--device", "cpu,cuda"], "is not one device"),
         (["study", "backup", "x.db", "out"], "There is no study"),
         (["study", "upgrade", "file"], "file cannot be opened: file is not a database."),
