@@ -13,7 +13,7 @@ def latex(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield "% needs \\usepackage{booktabs} and \\usepackage{textcomp}"
+    yield "% needs \\usepackage{booktabs} and \\usepackage{textcomp}; beyond Latin letters also lualatex or xelatex"
     banner = f"\\textbf{{{latex_text(SIMULATED)}}} " if report.protocol.simulated else ""
     caption = (
         f"{banner}{latex_text(report.title)}. TI2V score: share of pairs whose majority prefers the model "
