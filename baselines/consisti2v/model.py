@@ -85,9 +85,9 @@ class ConsistI2V:
         self._dtype = precision_of(options, "float32")
         if not self._source.random:
             _check(self._source, sizes)
-        self.unet = self._source.network(lambda: ConsistUNet(sizes.unet), UNET, self._dtype)
+        self.unet = self._source.network(lambda: ConsistUNet(sizes.unet), UNET, self._dtype, others=[pickled(UNET)])
         self._vae = self._source.network(
-            lambda: build_vae(sizes.vae), VAE, self._dtype, lambda path: autoencoder_state(read_state(path))
+            lambda: build_vae(sizes.vae), VAE, self._dtype, lambda p: autoencoder_state(read_state(p)), [pickled(VAE)]
         )
         self._read_text = _load_text(self._source, sizes.text, self._dtype)
         channels_last(self.unet)

@@ -101,7 +101,7 @@ CARD = ModelCard(
         "the authors' app crops first.",
         "Camera motion and the long-video mode are left out: off by default, and in part broken as published.",
         "Published configurations are read and compared with what is written here; a difference is an error.",
-        "Where the repository has no .safetensors of the text encoder, its pytorch_model.bin is taken.",
+        "Where the repository has no .safetensors, the .bin of the same weights is taken.",
         "The first frame of the video is the autoencoder's reconstruction of the picture.",
     ),
 )

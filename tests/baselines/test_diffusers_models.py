@@ -174,7 +174,7 @@ def test_a_published_configuration_that_differs_is_an_error(
     ("name", "files"),
     [
         ("cinemo", ["unet/diffusion_pytorch_model", "text_encoder/model"]),
-        ("consisti2v", ["text_encoder/model"]),
+        ("consisti2v", ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"]),
         ("seine", ["vae/diffusion_pytorch_model"]),
     ],
 )

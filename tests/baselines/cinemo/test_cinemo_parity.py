@@ -9,6 +9,7 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from baselines.adapter import truncated
+from baselines.cinemo.autoencoder import decode_clip, split_precision
 from baselines.cinemo.network import CinemoUNet, read_motion_width
 from baselines.cinemo.noise import dct_start, low_frequencies
 from baselines.cinemo.preprocess import cover, with_base
@@ -127,15 +128,15 @@ def test_autoencoder_matches(fixture: Parity) -> None:
     config.pop("note", None)
     vae = AutoencoderKLTemporalDecoder(**config).eval()
     vae.load_state_dict(fixture.group("weights"), strict=True)
-    posterior = vae.double().encode(inputs["image"].double()).latent_dist
+    split_precision(vae, torch.float32)
+    posterior = vae.encode(inputs["image"].double()).latent_dist
     torch.testing.assert_close(posterior.mean, expected["posterior_mean_f64"], rtol=0, atol=1e-10)
     torch.testing.assert_close(posterior.std, expected["posterior_std_f64"], rtol=0, atol=1e-10)
     base = (posterior.mean + posterior.std * inputs["posterior_noise_f64"]) * config["scaling_factor"]
     torch.testing.assert_close(base[:, :, None], expected["base_content_f64"], rtol=0, atol=1e-10)
     latents = with_base(inputs["residual"], base[:, :, None].float(), config["scaling_factor"])
     torch.testing.assert_close(latents, expected["vae_decode_input"], rtol=1e-6, atol=1e-6)
-    vae = vae.float()
-    decoded = torch.cat([vae.decode(chunk, num_frames=len(chunk)).sample for chunk in latents.split(14)])
+    decoded = decode_clip(vae, latents, at_once=14)
     torch.testing.assert_close(decoded, expected["decoded"], rtol=0, atol=1e-5)
     assert torch.equal(torch.from_numpy(truncated(expected["decoded"])), expected["video_u8"][0])
 
