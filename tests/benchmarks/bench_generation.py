@@ -12,6 +12,7 @@ run goes on where an earlier one on the same device ended (`--resume`, by defaul
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ MODELS = (
 )  # fmt: skip
 LEAST = 15.0
 """Seconds without which no further process is begun."""
+TO_COMPILE = 0.6
+"""Part of --limit after which compiling ahead is broken off; what is left compiles where it is measured."""
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
         have = {name_of(row) for row in rows}
         tasks = [task for task in tasks if name_of(task) not in have or needs_exact(task, tasks, have)]
         if not options.no_warm_up:
-            warm_up([task for task in tasks if task["form"] != "exact"], options, end)
+            warm_up([task for task in tasks if task["form"] != "exact"], options)
         for task in tasks:
             if end - time.monotonic() < LEAST:
                 print(f"--limit {options.limit:.0f} is reached; {task['model']} and later ones are left", flush=True)
@@ -117,21 +120,24 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
     return [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
 
 
-def warm_up(tasks: Sequence[dict[str, Any]], options: argparse.Namespace, end: float) -> None:
+def warm_up(tasks: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
     """Fill the compiler's cache, several models at once: compiling takes cores, not the GPU."""
     waiting, running = list(tasks), dict[subprocess.Popen[bytes], str]()
     started = time.monotonic()
+    threads = max(1, (os.cpu_count() or 1) // options.parallel)
+    environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(threads), **os.environ}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
     while waiting or running:
         while waiting and len(running) < options.parallel:
             task = waiting.pop(0) | {"only_compile": True}
             print(f"compiling {task['model']}, {task['form']}, batch {task['batch']} …", flush=True)
-            child = subprocess.Popen(command(task), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            child = subprocess.Popen(command(task), cwd=ROOT, **quiet)
             running[child] = f"{task['model']} {task['form']}"
         time.sleep(0.2)
         for child in [child for child in running if child.poll() is not None]:
             name = running.pop(child)
             print(f"    {name}: {child.returncode} after {time.monotonic() - started:.0f} s", flush=True)
-        if end - time.monotonic() < LEAST:
+        if time.monotonic() - started > TO_COMPILE * options.limit:
             waiting.clear()
             for child in running:
                 child.kill()

@@ -23,6 +23,7 @@ from ti2v_bench.bench import load_bench
 from ti2v_bench.metrics.build import Wishes, build_tools
 from ti2v_bench.metrics.cache import ValueCache
 from ti2v_bench.metrics.evaluate import Stopwatch, evaluate
+from ti2v_bench.metrics.threads import usable_cores
 from ti2v_bench.metrics.videos import find_videos
 from ti2v_bench.shapes import reference_frames, write_shapes
 from ti2v_bench.video import write_video
@@ -43,13 +44,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         draw(root, given.videos, given.size, given.frames)
-        rows = [measure(root, plan, given) for plan in plans(given)]
-    write(given, rows)
+        rows: list[dict[str, Any]] = []
+        for plan in plans(given):
+            rows.append(measure(root, plan, given))
+            text = write(given, rows)  # after every row: a run that is cut short keeps what it has
+    print(text)
 
 
 def plans(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     """What is measured: name, metrics, flow, threads, matmul precision."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     free = {"metrics": ("free",), "flow": "dis", "precision": "highest"}
     found = [
         {"what": "decode + all weight-free metrics (DIS), 1 thread", "workers": 1} | free,
@@ -57,13 +61,15 @@ def plans(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     ]
     if torch.device(given.device).type == "cpu" and not given.networks:
         return found
-    every = {"metrics": ("all",), "flow": "raft", "workers": min(8, cores)}
+    every = {"metrics": ("all",), "flow": "raft", "workers": cores}
     return [
         *found,
-        {"what": f"the same, {min(8, cores)} threads", "workers": min(8, cores)} | free,
+        {"what": f"the same, {cores} threads", "workers": cores} | free,
         {"what": "all metrics but opt-in ones (CLIP fp16, DINO and RAFT fp32)", "precision": "highest"} | every,
         {"what": "the same, TF32 matrix products", "precision": "high"} | every,
-        {"what": "the same, TF32, 4 threads", "precision": "high"} | every | {"workers": 4},
+        {"what": f"the same, TF32, {max(1, cores // 2)} threads", "precision": "high"}
+        | every
+        | {"workers": max(1, cores // 2)},
         {"what": "flow metrics alone (RAFT-large, 20 updates)", "precision": "high"} | every | {"metrics": ("motion",)},
         {
             "what": "networks alone (CLIP B/32 and L/14, DINO B/16)",
@@ -117,7 +123,8 @@ def measure(root: Path, plan: dict[str, Any], given: argparse.Namespace) -> dict
     return row
 
 
-def write(given: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+def write(given: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
+    """Both files; returns the table."""
     device = torch.device(given.device).type
     name = torch.cuda.get_device_name() if device == "cuda" else processor()
     told = {
@@ -154,8 +161,9 @@ def write(given: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "other work shared the machine: videos/s is then too low, and cores / CPU seconds per video is closer to what",
         "it would be alone.",
     ]
-    (given.out / f"metrics_{device}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    text = "\n".join(lines) + "\n"
+    (given.out / f"metrics_{device}.md").write_text(text)
+    return text
 
 
 def processor() -> str:
