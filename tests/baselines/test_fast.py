@@ -94,6 +94,7 @@ class Blocks(nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own modules, as its compiler is imported
 def test_equal_blocks_are_compiled_once_and_then_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
