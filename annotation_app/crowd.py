@@ -74,7 +74,7 @@ def prolific_settings(crowd: Crowd, public_url: str, minutes: float, places: int
     """The fields of a Prolific study, as JSON: its page's or its API's names."""
     identifiers = "PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
     plain = {
-        "external_study_url": f"{_base(public_url)}/prolific?{identifiers}",
+        "external_study_url": f"{web_address(public_url, '--public-url')}/prolific?{identifiers}",
         "prolific_id_option": "url_parameters",
         "completion_codes": [
             {"code": crowd.completed, "code_type": "COMPLETED", "actions": [{"action": "AUTOMATICALLY_APPROVE"}]},
@@ -91,7 +91,7 @@ def prolific_settings(crowd: Crowd, public_url: str, minutes: float, places: int
 
 def mturk_question(public_url: str, height: int = 0) -> str:
     """The ExternalQuestion of a HIT; height 0 lets the frame fill the window."""
-    address = _base(public_url)
+    address = web_address(public_url, "--public-url")
     if not address.startswith("https://"):
         raise StudyError(
             f"MTurk shows only https pages, but --public-url is {public_url!r}. Put a TLS proxy before it."
@@ -105,10 +105,15 @@ def mturk_question(public_url: str, height: int = 0) -> str:
     )
 
 
-def _base(public_url: str) -> str:
-    parts = urlsplit(public_url)
+def web_address(text: str, option: str) -> str:
+    """An http or https address without query and closing slash; `option` names where it was given.
+
+    Raises:
+        StudyError: it is none.
+    """
+    parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise StudyError(f"--public-url must be an http or https address, but is {public_url!r}.")
+        raise StudyError(f"{option} must be an http or https address, but is {text!r}.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 

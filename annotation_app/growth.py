@@ -3,21 +3,21 @@
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.orm import aliased
 
-from annotation_app.contents import ClipKey, add_contents, collect
+from annotation_app.contents import ClipKey, add_contents, collect, found_videos
 from annotation_app.create import StudyPlan, planner_of
 from annotation_app.design import Meeting
 from annotation_app.events import Event, record
 from annotation_app.schema import ComparisonRow, ModelRow, PairRow, StudyRow, VideoRow
 from annotation_app.settings import StudyError
 from annotation_app.study import OpenStudy, Study, open_study
-from ti2v_bench.bench import load_bench
+from ti2v_bench.bench import Bench, load_bench
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,15 @@ def _grow(
     progress: Callable[[int, int], None],
 ) -> Grown:
     plan = StudyPlan(models, study.design, study.star, votes, study.name, study.settings)
+    loaded = load_bench(bench)
+    _require_videos(loaded, videos, [model for model in models if model not in study.models], study.settings.seed)
     with opened.database.read() as connection:
         present = _present_clips(connection)
         existing = _present_meetings(connection)
     building = study.media.with_name(f".{study.media.name}.{os.getpid()}.partial")
     try:
         contents = collect(
-            load_bench(bench), videos, models, study.settings, building, planner_of(plan, existing), progress, present
+            loaded, videos, models, study.settings, building, planner_of(plan, existing), progress, present
         )
         for file in building.iterdir():  # random names: nothing there can be in the way
             file.rename(study.media / file.name)
@@ -91,6 +93,16 @@ def _grow(
         return Grown(opened.database.transact(work), votes, tuple(contents.notes))
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _require_videos(bench: Bench, videos: Path, models: Sequence[str], seed: int) -> None:
+    """A new model without a single video is a slip of the pen; it must not enter the study."""
+    found = {model for present in found_videos(bench, videos, models, seed).values() for model in present}
+    for model in models:
+        if model not in found:
+            raise StudyError(
+                f"The model {model!r} has no video of this bench in {videos}. Check its name and --videos."
+            )
 
 
 def _present_clips(connection: Connection) -> frozenset[ClipKey]:

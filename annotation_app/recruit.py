@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from annotation_app.crowd import mturk_question, prolific_settings, with_codes
+from annotation_app.crowd import mturk_question, prolific_settings, web_address, with_codes
 from annotation_app.events import Event, record
 from annotation_app.schema import StudyRow
 from annotation_app.sequence import goal_for
@@ -40,10 +40,11 @@ def open_to_crowd(
                 full=codes.get("full") or known.full,
             )
         )
-        if hosts and platform == "mturk":
-            crowd = replace(crowd, mturk_hosts=hosts)
-        if hosts and platform == "prolific":
-            crowd = replace(crowd, prolific_url=f"{hosts[0].rstrip('/')}/submissions/complete")
+        bases = tuple(web_address(host, "--host") for host in hosts)
+        if bases and platform == "mturk":
+            crowd = replace(crowd, mturk_hosts=bases)
+        if bases and platform == "prolific":
+            crowd = replace(crowd, prolific_url=f"{bases[0]}/submissions/complete")
         text = (
             mturk_question(public_url)
             if platform == "mturk"

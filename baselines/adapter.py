@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -58,8 +58,7 @@ def last(steps: Iterable[_T]) -> _T:
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """A picture file as (h, w, 3) uint8 RGB."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    return np.asarray(open_picture(path))
 
 
 def truncated(decoded: Tensor) -> Frames:

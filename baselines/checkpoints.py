@@ -161,7 +161,7 @@ def _pickle(path: Path) -> object:
     try:
         mapped = is_zipfile(path)  # the format since torch 1.6; older files cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise CheckpointError(_unreadable(path, error)) from error
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from baselines.checkpoints import is_random, random_state, read_state, sha256
@@ -19,6 +18,7 @@ from motif.parts import Encoders, build_unet, from_json, load_encoders, tiny
 from motif.pipeline import Conditions, sample_latents
 from motif.settings import MotifSettings, SampleSettings
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 
@@ -67,8 +67,7 @@ class Motif:
 
 def load_picture(path: Path, height: int, width: int) -> Tensor:
     """(1, 3, H, W) in [-1, 1]; the largest centred part of the right shape."""
-    with Image.open(path) as image:
-        picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    picture = np.asarray(open_picture(path))
     return torch.from_numpy(fitted(picture, height, width)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 

@@ -4,10 +4,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import Frames, ModelCard, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 STATIC = ModelCard(
@@ -53,8 +53,7 @@ class Static:
 
     def generate(self, pair: Pair, seed: int) -> Frames:  # noqa: ARG002 - the same for every seed
         """The image, `frames` times; an odd last row or column is dropped."""
-        with Image.open(pair.image) as image:
-            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        picture = np.asarray(open_picture(pair.image))
         even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         return np.repeat(even[None], self.frames, axis=0)
 

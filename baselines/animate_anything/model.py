@@ -9,7 +9,7 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, last, precision_of, read_picture, truncated
+from baselines.adapter import Noise, last, precision_of, truncated
 from baselines.animate_anything.checkpoint import (
     Spacing,
     check_configurations,
@@ -28,6 +28,7 @@ from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import SettingsError, with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 SMALL = Settings(area=64 * 64, frames=4, steps=3)
@@ -58,7 +59,7 @@ class AnimateAnything(Adapter[Settings, UNet3DConditionModel]):
     @torch.inference_mode()
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
         """One video per pair; pictures of one size share the network's calls."""
-        prepared = [prepare(Image.fromarray(read_picture(pair.image)), self.settings) for pair in pairs]
+        prepared = [prepare(open_picture(pair.image), self.settings) for pair in pairs]
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, one in enumerate(prepared):
             by_size.setdefault(tuple(one.pixels.shape), []).append(index)

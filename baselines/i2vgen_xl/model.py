@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from baselines.adapter import Noise, last, precision_of, read_picture, truncated
+from baselines.adapter import Noise, last, precision_of, truncated
 from baselines.checkpoints import State, read_state
 from baselines.i2vgen_xl.preprocess import clip_pixels, vae_pixels
 from baselines.i2vgen_xl.sampler import Conditions, predict, trajectory, weigh_image_branch
@@ -25,6 +25,7 @@ from baselines.nn.stable_vae import decode, encode_sample
 from baselines.settings import with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 SMALL = Settings(height=64, width=112, frames=4, steps=4)
@@ -48,7 +49,7 @@ class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
         """One video per pair, (frames or one fewer, height, width, 3) uint8."""
         device, settings = self.unet.device, self.settings
         noise = Noise(seeds, device)
-        pictures = [Image.fromarray(read_picture(pair.image)) for pair in pairs]
+        pictures = [open_picture(pair.image) for pair in pairs]
         pixels = torch.cat([vae_pixels(picture, settings.width, settings.height) for picture in pictures])
         grid = (4, settings.height // 8, settings.width // 8)
         first = encode_sample(self.vae, pixels.to(device), noise(*grid), self.behaviour.latent_scale)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from baselines.lvdm.recipe import Picture
 from ti2v_bench.model import Frames
+from ti2v_bench.pictures import open_picture
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -18,8 +19,7 @@ _CLIP_SIZE = 224
 
 def load_picture(path: Path, kind: Picture, height: int, width: int) -> Tensor:
     """A picture file brought to a size: (3, height, width) float32 in [-1, 1]."""
-    with Image.open(path) as image:
-        return fitted(image.convert("RGB"), kind, height, width)
+    return fitted(open_picture(path), kind, height, width)
 
 
 def fitted(image: Image.Image, kind: Picture, height: int, width: int) -> Tensor:

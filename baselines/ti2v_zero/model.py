@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
-from PIL import Image
 from torch import Tensor
 
-from baselines.adapter import Noise, precision_of, read_picture, truncated
+from baselines.adapter import Noise, precision_of, truncated
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import Adapter, both, made_ready
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_unet, load_vae
@@ -19,6 +18,7 @@ from baselines.ti2v_zero.preprocess import first_frame
 from baselines.ti2v_zero.sampler import Draw, Resampling, sample_clip, slide
 from baselines.ti2v_zero.settings import CARD, CLIP, UNET, VAE, Settings
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 SMALL = Settings(size=64, steps=2, resamples=1, new=3, known=3)
@@ -35,7 +35,7 @@ class TI2VZero(Adapter[Settings, UNet3DConditionModel]):
     def generate_batch(self, pairs: Sequence[Pair], seeds: Sequence[int]) -> list[Frames]:
         """One video per pair, (1 + new, size, size, 3) uint8."""
         device = self.unet.device
-        pictures = [first_frame(Image.fromarray(read_picture(pair.image)), self.settings.size) for pair in pairs]
+        pictures = [first_frame(open_picture(pair.image), self.settings.size) for pair in pairs]
         texts = self.read_text([*(pair.prompt for pair in pairs), ""])
         empty = texts[-1:].expand(len(pairs), -1, -1)
         noise = Noise(seeds, device)

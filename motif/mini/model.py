@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from motif.mini.sampling import sample, to_uint8
 from motif.mini.text import encode
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -91,8 +92,7 @@ class Mini:
 
 def picture(path: Path, size: int) -> Tensor:
     """(1, 3, size, size) in [-1, 1]; area-averaged, as the training clips would be at a smaller size."""
-    with Image.open(path) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB").resize((size, size), Image.Resampling.BOX)
+    small = open_picture(path).resize((size, size), Image.Resampling.BOX)
     return torch.from_numpy(np.asarray(small, np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
 
 

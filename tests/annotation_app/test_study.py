@@ -158,6 +158,8 @@ def test_a_grown_study_keeps_every_vote_and_asks_for_more(inputs: tuple[Bench, P
     require_sound(lab)
     with pytest.raises(StudyError, match="would be fewer"):
         grow_study(database, inputs[0].root, inputs[1], (), 1)
+    with pytest.raises(StudyError, match="'delat' has no video of this bench"):
+        grow_study(database, inputs[0].root, inputs[1], ("delat",))
     lab.store.close()
 
 

@@ -97,7 +97,7 @@ def test_a_file_cut_short_is_a_user_error(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b"PK\3\4"]
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b"PK\3\4", b"hello"]
 )
 def test_something_else_in_a_weight_files_place_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.ckpt").write_bytes(content)

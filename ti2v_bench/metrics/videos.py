@@ -6,12 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ti2v_bench.bench import Bench
 from ti2v_bench.metrics.catalogue import MetricError
 from ti2v_bench.metrics.clip import Clip, Picture
 from ti2v_bench.motion.flow import FlowBackend
+from ti2v_bench.pictures import open_picture
 from ti2v_bench.records import Pair
 from ti2v_bench.video import PresentationPolicy, fit_size, probe, read_video
 
@@ -92,8 +92,7 @@ def with_stills(videos: list[VideoFile]) -> list[VideoFile]:
 
 def read_image(pair: Pair) -> Picture:
     """The pair's image, upright, (H, W, 3) uint8."""
-    with Image.open(pair.image) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.array(open_picture(pair.image))
 
 
 def image_digest(pair: Pair) -> str:
