@@ -2,7 +2,8 @@
 
 v = sqrt(a) eps - sqrt(1 - a) x0 (Salimans & Ho, "Progressive Distillation", 2022), a = cumulative alpha.
 Published for MotiF: v-prediction, linear schedule, 1000 steps. The betas are not given; VideoCrafter2's own are used
-(our inference): square of a line from sqrt(0.00085) to sqrt(0.012).
+(our inference): square of a line from sqrt(0.00085) to sqrt(0.012). VideoCrafter2 also multiplies x0 with a factor that
+falls to 0.7 at noisy timesteps (its `use_scale`); whether MotiF keeps that is not published, and here it is not kept.
 """
 
 from typing import Literal

@@ -37,6 +37,14 @@ class MotifSettings:
     tiny: bool = False
     """A toy network and toy encoders: every path, no quality."""
 
+    def __post_init__(self) -> None:
+        step = 8 * 2 ** (len(self.unet.channel_mult) - 1)
+        if self.frames < 2 or self.height < step or self.width < step or self.height % step or self.width % step:
+            raise ValueError(
+                f"frames={self.frames} must be at least 2, height={self.height} and width={self.width} multiples of "
+                f"{step}"
+            )
+
     def network(self) -> UNetSettings:
         """The UNet with what the conditioning adds."""
         return replace(
@@ -103,6 +111,17 @@ class TrainSettings:
     """Processes that decode clips."""
     held_out: int = 4
     """Clips kept out of training for sample grids and the Figure 6 measure, a tenth of the source at most."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch", "per_device", "steps", "save_every", "clip"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("motion_weight", "weight_decay", "warmup", "keep", "sample_every", "workers", "held_out", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be 0 or more")
+        for name in ("text_drop", "image_drop", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
 
 
 FREE = ("steps", "per_device", "checkpointing", "save_every", "keep", "sample_every", "workers")

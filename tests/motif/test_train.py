@@ -27,6 +27,7 @@ from motif.session import held_out, split_settings, start
 from motif.state import StateError, load_state, save_state, write_weights
 from motif.train import TrainError
 from ti2v_bench.cli.motif import motif
+from ti2v_bench.errors import TI2VError
 from ti2v_bench.files import StorageError
 from ti2v_bench.model import ModelOptions
 from ti2v_bench.records import Pair
@@ -262,6 +263,29 @@ def test_published_defaults() -> None:
     assert (model.frames, model.height, model.width, model.prediction) == (16, 320, 512, "v")
     assert (train.motion_weight, train.heatmap.threshold, train.heatmap.slope) == (1.0, 0.05, 100.0)
     assert model.network().in_channels == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learning_rate": "-1"}, "learning_rate=-1.0 must be above 0"),
+        ({"save_every": "0"}, "save_every=0 must be above 0"),
+        ({"text_drop": "1.5"}, "text_drop=1.5 must lie between 0 and 1"),
+        ({"height": "100"}, "height=100 and width=64 multiples of 16"),
+        ({"unit": "mile"}, "mile"),
+        ({"bacth": "3"}, "bacth"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(change: dict[str, str], said: str) -> None:
+    with pytest.raises(TI2VError, match=said):
+        split_settings(change, tiny=True)
+
+
+def test_a_file_that_is_no_picture_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no")
+    result = CliRunner().invoke(motif, ["sample", str(tmp_path / "a.mp4"), "it moves", "--weights", "/nowhere"])
+    assert isinstance(result.exception, TI2VError)
+    assert "a.mp4 is no picture" in str(result.exception)
 
 
 def test_missing_weights_are_said_plainly(tmp_path: Path) -> None:

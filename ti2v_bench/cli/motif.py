@@ -92,12 +92,24 @@ def sample(
     from ti2v_bench.registry import load_model
     from ti2v_bench.video import write_video
 
+    _check_picture(image)
+    pair = Pair(image.stem, image.stem, image.stem, prompt, image.resolve())
     options = ModelOptions(device=device, weights=weights, settings=_pairs(changes))
     model = load_model("motif" if weights else "motif-mini", options)
-    pair = Pair(image.stem, image.stem, image.stem, prompt, image.resolve())
     frames = model.generate(pair, seed)
     write_video(out, frames, model.fps)
     click.echo(f"{out}: {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} by {model.name}")
+
+
+def _check_picture(path: Path) -> None:
+    """Before a model is loaded for it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises all of these
+        raise TI2VError(f"{path} is no picture that can be read ({error}). Name a PNG, JPEG or WebP file.") from error
 
 
 def _pairs(changes: tuple[str, ...]) -> dict[str, str]:
