@@ -100,9 +100,8 @@ class Worlds:
             study.load(self.get(words))
 
     def close(self) -> None:
-        """End what is still being drawn."""
+        """Wait for what is still being drawn: ended early, it would leave its own workers behind."""
         for process in self._drawing.values():
-            process.terminate()
             process.join()
 
 

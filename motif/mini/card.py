@@ -13,39 +13,32 @@ _DIFFERENCE = (
     "docs/motif.md and results/mini_motif tell what was and was not found."
 )
 
-MOTIF_MINI = ModelCard(
-    name="motif-mini",
-    title="MotiF-mini",
-    source="this project: motif/mini, trained with the motion focal loss (lambda 1)",
-    licence="Apache-2.0",
-    frames=8,
-    fps=4,
-    size="64x64",
-    precision="float32",
-    parameters=6.31,
-    notes=(
-        *_TRAINING,
-        "Did what the prompt asks in 59 % [49, 69] of 96 test scenes with trained combinations of words, and in 49 % "
-        "[39, 59] of 96 with held-out ones (95 % Wilson intervals).",
-        _DIFFERENCE,
-    ),
-)
 
-PLAIN_MINI = ModelCard(
-    name="plain-mini",
-    title="Plain-mini",
-    source="this project: motif/mini, trained with the plain diffusion loss (lambda 0)",
-    licence="Apache-2.0",
-    frames=8,
-    fps=4,
-    size="64x64",
-    precision="float32",
-    parameters=6.31,
-    notes=(
-        *_TRAINING,
-        "Did what the prompt asks in 63 % [53, 71] of 96 test scenes with trained combinations of words, and in 54 % "
-        "[44, 64] of 96 with held-out ones (95 % Wilson intervals).",
-        _DIFFERENCE,
-    ),
+def _card(name: str, title: str, loss: str, right: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        title=title,
+        source=f"this project: motif/mini, trained with the {loss}",
+        licence="Apache-2.0",
+        frames=8,
+        fps=4,
+        size="64x64",
+        precision="float32",
+        parameters=6.31,
+        notes=(*_TRAINING, f"Did what the prompt asks in {right} (95 % Wilson intervals).", _DIFFERENCE),
+    )
+
+
+MOTIF_MINI = _card(
+    "motif-mini",
+    "MotiF-mini",
+    "motion focal loss (lambda 1)",
+    "59 % [49, 69] of 96 test scenes with trained combinations of words, and in 49 % [39, 59] of 96 with held-out ones",
+)
+PLAIN_MINI = _card(
+    "plain-mini",
+    "Plain-mini",
+    "plain diffusion loss (lambda 0)",
+    "63 % [53, 71] of 96 test scenes with trained combinations of words, and in 54 % [44, 64] of 96 with held-out ones",
 )
 """The same in all else as MOTIF_MINI."""

@@ -90,14 +90,14 @@ def _average_in_order(folder: Path, unet: torch.nn.Module) -> list[torch.Tensor]
     return [kept[name] for name, _ in unet.named_parameters()]
 
 
-@pytest.mark.timeout(300)  # a process of its own, which decodes in another
+@pytest.mark.timeout(900)  # a process of its own, which decodes in another
 def test_killed_and_resumed_equals_uninterrupted(source: Path, uninterrupted: Path, tmp_path: Path) -> None:
     # The killed run decodes in another process, the others do not: that must not matter either.
     child = subprocess.Popen(
         [sys.executable, *_command(source, tmp_path, CHANGES | {"workers": "1"})], cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    patience = time.monotonic() + 250
+    patience = time.monotonic() + 700
     while not (tmp_path / "checkpoint-000002").is_dir() and time.monotonic() < patience:
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
@@ -150,21 +150,29 @@ def _command(source: Path, out: Path, changes: dict[str, str]) -> list[str]:
     return ["-m", "ti2v_bench", "motif", "train", str(source), "--out", str(out), "--weights", "random-tiny", *settings]
 
 
-def _shared(command: list[str]) -> None:
-    """Run in two processes on the CPU (gloo)."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    ended = subprocess.run(
-        [*torchrun, *command], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+BOTH = """
+import sys
+from pathlib import Path
+from motif.session import split_settings, start
+
+source, out, *changes = sys.argv[1:]
+changes = dict(change.split("=") for change in changes)
+for steps, fsdp in (("1", False), ("2", True)):  # copied (DDP); then sharded, which goes on from there
+    start(Path(source), Path(out), *split_settings(changes | {"steps": steps}, tiny=True), "random-tiny", fsdp=fsdp)
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # processes that each import torch: long on a busy machine
 def test_two_processes_copied_then_sharded_end_as_one(source: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    changes = CHANGES | {"sample_every": "0", "steps": "1", "save_every": "1"}
-    _shared(_command(source, tmp_path, changes))  # DDP
-    _shared([*_command(source, tmp_path, changes | {"steps": "2"}), "--fsdp"])  # goes on from DDP's checkpoint
+    changes = CHANGES | {"sample_every": "0", "save_every": "1"}
+    (tmp_path / "both.py").write_text(BOTH)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    ended = subprocess.run(
+        [*torchrun, str(tmp_path / "both.py"), str(source), str(tmp_path), *map("=".join, changes.items())], cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
     start(source, tmp_path, *split_settings(CHANGES, tiny=True), weights="random-tiny")  # and one from FSDP's
     ours, theirs = (load_file(out / "checkpoint-000004" / WEIGHTS) for out in (tmp_path, uninterrupted))
     for key, value in theirs.items():
