@@ -167,10 +167,10 @@ for steps, fsdp in (("1", False), ("2", True)):  # copied (DDP); then sharded, w
 def test_two_processes_copied_then_sharded_end_as_one(source: Path, uninterrupted: Path, tmp_path: Path) -> None:
     changes = CHANGES | {"sample_every": "0", "save_every": "1"}
     (tmp_path / "both.py").write_text(BOTH)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
         [*torchrun, str(tmp_path / "both.py"), str(source), str(tmp_path), *map("=".join, changes.items())], cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     start(source, tmp_path, *split_settings(CHANGES, tiny=True), weights="random-tiny")  # and one from FSDP's
