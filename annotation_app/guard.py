@@ -27,6 +27,7 @@ _CORS = b"access-control-"
 """Headers of Gradio's that would let other sites read answers; none is sent."""
 
 _STRICT = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
+_ADMIN = _STRICT + "; script-src 'self'; connect-src 'self'"  # its figures are kept current
 _PAGE = (
     # Gradio's page writes its configuration in inline scripts and compiles component templates.
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -86,7 +87,7 @@ class Guard:
         ancestors = " ".join(settings.frame_ancestors) or "'none'"
         forms = " ".join(("'self'", *settings.form_targets))
         tail = f"; frame-ancestors {ancestors}; form-action {forms}"
-        self._strict, self._page = (_STRICT + tail).encode(), (_PAGE + tail).encode()
+        self._strict, self._page, self._admin = ((policy + tail).encode() for policy in (_STRICT, _PAGE, _ADMIN))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on with limits on the body and headers on the answer."""
@@ -143,9 +144,10 @@ class Guard:
         return self._acting.take(session) if session and path.startswith("/api/") else 0.0
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
-        page = not scope["path"].startswith(_OWN)
+        own = self._admin if scope["path"] == "/admin" else self._strict
+        policy = own if scope["path"].startswith(_OWN) else self._page
         extra = [
-            (b"content-security-policy", self._page if page else self._strict),
+            (b"content-security-policy", policy),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),  # with no-referrer, a form of our own would post with origin null
             (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),

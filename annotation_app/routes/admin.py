@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from annotation_app.passwords import admin_hash, password_matches
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ADMIN_COOKIE = "ti2v_admin"
 _SECONDS = 8 * 3600
+_LIVE_SECONDS = 10
+"""How often the figures on the page are brought up to date."""
+_STATIC = Path(__file__).parent.parent / "static"
 
 Text = Annotated[str, Form(max_length=300, pattern=r"^[^\x00]*$")]  # PostgreSQL takes no NUL
 
@@ -85,7 +88,12 @@ def admin_routes(store: Store, administrator: Administrator) -> APIRouter:
     @router.get("")
     def admin(request: Request) -> Response:
         administrator.require(request)
-        return page("admin.html", study=store.study, now=store.overview())
+        return page("admin.html", study=store.study, now=store.overview(), seconds=_LIVE_SECONDS)
+
+    @router.get("/live.js")
+    def live() -> Response:
+        headers = {"cache-control": "no-cache"}
+        return FileResponse(_STATIC / "admin.js", media_type="text/javascript", headers=headers)
 
     @router.post("/pause")
     def pause(request: Request, paused: Text) -> Response:

@@ -176,8 +176,13 @@ def test_the_administrators_pages_are_accessible(served: Served, browser, width:
 
 
 @pytest.mark.browser
-def test_the_administrator_works_in_a_browser(served: Served, browser) -> None:  # type: ignore[no-untyped-def]
+def test_the_administrator_works_in_a_browser_whose_figures_stay_current(
+    served: Served,
+    browser,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     vote_as(served, "seen in the browser", 1)
+    monkeypatch.setattr("annotation_app.routes.admin._LIVE_SECONDS", 0.3)
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(15_000)
@@ -186,6 +191,9 @@ def test_the_administrator_works_in_a_browser(served: Served, browser) -> None: 
     page.keyboard.press("Enter")
     page.wait_for_selector("h2:has-text('Annotators')")
     code = served.store.keys.pseudonym("open", "seen in the browser")
+    newcomer = served.store.keys.pseudonym("open", "came in meanwhile")
+    vote_as(served, "came in meanwhile", 1)
+    page.wait_for_selector(f"tr:has-text('{newcomer}')")  # without a click
     page.fill(f"[aria-label='Reason to exclude {code}']", "seen in a test")
     page.click(f"tr:has-text('{code}') button:has-text('Exclude')")
     page.wait_for_selector(f"tr:has-text('{code}'):has-text('seen in a test')")

@@ -113,7 +113,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_a_person_goes_from_consent_to_the_end_and_every_page_is_accessible(
+def test_a_person_goes_from_the_door_to_the_end_by_keyboard_and_every_page_is_accessible(
     served: Served, browser, width: int, scheme: str
 ) -> None:  # type: ignore[no-untyped-def]
     source = axe_source()
@@ -138,9 +138,11 @@ def test_a_person_goes_from_consent_to_the_end_and_every_page_is_accessible(
         page.wait_for_selector("dialog", state="hidden")
     page.wait_for_selector("[data-stage=check]:visible")
     require_accessible(page, source)
-    for number, answer in enumerate(RIGHT):
-        page.check(f"input[name=q{number}][value='{answer}']")
-    page.click("[data-form=check] [type=submit]")
+    for answer in RIGHT:
+        for key in ("Tab", "Space", *["ArrowDown"] * answer):
+            page.keyboard.press(key)
+    assert [page.input_value(f"input[name=q{n}]:checked") for n in range(3)] == [str(answer) for answer in RIGHT]
+    page.keyboard.press("Enter")
     for number, key in enumerate("txb"):
         page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === '{number + 1} of 3'")
         if page.query_selector("dialog[open]"):
