@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
 from annotation_app.assignment import LIVE, allowed_sides, with_side
@@ -24,22 +24,31 @@ UNDO_MS = 10 * 60_000
 
 _FIRST, _SECOND = aliased(VideoRow), aliased(VideoRow)
 _FIRST_MODEL, _SECOND_MODEL = aliased(ModelRow), aliased(ModelRow)
+_OWN = (
+    TaskRow.id,
+    TaskRow.annotator,
+    TaskRow.comparison,
+    TaskRow.kind,
+    TaskRow.first_left,
+    TaskRow.status,
+    TaskRow.served_at,
+    TaskRow.choice,
+)
+_WATCHED = (
+    select(*_OWN, _FIRST.millis.label("first_ms"), _SECOND.millis.label("second_ms"))
+    .join(ComparisonRow, ComparisonRow.id == TaskRow.comparison)
+    .join(_FIRST, _FIRST.id == ComparisonRow.first)
+    .join(_SECOND, _SECOND.id == ComparisonRow.second)
+    .where(TaskRow.token == bindparam("token"))
+    .with_for_update(of=TaskRow)
+)
 _TASK = (
     select(
-        TaskRow.id,
-        TaskRow.annotator,
-        TaskRow.comparison,
-        TaskRow.kind,
-        TaskRow.first_left,
-        TaskRow.status,
-        TaskRow.served_at,
-        TaskRow.choice,
+        *_OWN,
         ComparisonRow.expected,
         ComparisonRow.note,
         _FIRST_MODEL.name.label("first_model"),
         _SECOND_MODEL.name.label("second_model"),
-        _FIRST.millis.label("first_ms"),
-        _SECOND.millis.label("second_ms"),
     )
     .join(ComparisonRow, ComparisonRow.id == TaskRow.comparison)
     .join(_FIRST, _FIRST.id == ComparisonRow.first)
@@ -107,7 +116,7 @@ def commit_choice(
         Refused: the token is nobody's, another's or over; too early; the choice is not allowed.
     """
     _check_choice(choice, study.protocol)
-    task = _own_task(connection, who, token)
+    task = _own_task(connection, who, token, _WATCHED)
     if task.status in ("answered", "broken"):
         raise Refused("This task is done already. Here is where you are.", "stale")
     _hold(connection, study, who, task, now)
@@ -217,8 +226,8 @@ def _make_room(connection: Connection, who: Who) -> None:
         connection.execute(update(TaskRow).where(TaskRow.id == tasks["open"]).values(status="ready"))
 
 
-def _own_task(connection: Connection, who: Who, token: str) -> AnyRow:
-    task = connection.execute(_TASK, {"token": token}).one_or_none()
+def _own_task(connection: Connection, who: Who, token: str, statement: Select[*tuple[Any, ...]] = _TASK) -> AnyRow:
+    task = connection.execute(statement, {"token": token}).one_or_none()
     if task is None:
         raise Refused("This task is not known any more. Here is where you are.", "stale")
     if task.annotator != who.id:

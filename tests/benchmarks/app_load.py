@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -170,31 +170,47 @@ def compare_with_bare(folder: Path, votes: int) -> dict[str, object]:
 
     A new annotator comes in after each hundred votes; coming in is not counted.
     """
-    spent = {}
-    for mode in ("app", "bare"):
-        with server_process(make_study(folder, 1000, 5), mode) as (url, pid):
+    spent = {mode: {"choice": 0.0, "vote": 0.0} for mode in ("app", "bare")}
+    with ExitStack() as stack:
+        servers = {
+            mode: stack.enter_context(server_process(make_study(folder, 1000, 5), mode)) for mode in ("app", "bare")
+        }
+        for url, pid in servers.values():
             vote_alone(url, pid, "warm up")
-            spent[mode] = sum(vote_alone(url, pid, f"person {n}") for n in range(votes // 100)) / votes * 1000
+        for number in range(votes // 100):  # in turn, so that what else the machine does weighs on both alike
+            for mode, (url, pid) in servers.items():
+                for what, seconds in vote_alone(url, pid, f"person {number}").items():
+                    spent[mode][what] += seconds / votes * 1000
+    app, bare = spent["app"], spent["bare"]
     return {
         "votes": votes,
-        "cpu_ms_per_vote": round(spent["app"], 2),
-        "bare_cpu_ms_per_vote": round(spent["bare"], 2),
-        "ratio": round(spent["app"] / spent["bare"], 2),
+        **{f"{what}_cpu_ms": round(app[what], 2) for what in app},
+        **{f"bare_{what}_cpu_ms": round(bare[what], 2) for what in bare},
+        **{f"{what}_ratio": round(app[what] / bare[what], 2) for what in app},
+        "ratio": round(sum(app.values()) / sum(bare.values()), 2),
     }
 
 
-def vote_alone(url: str, pid: int, name: str) -> float:
-    """Let one annotator answer a hundred tasks; return the server's CPU seconds."""
+def vote_alone(url: str, pid: int, name: str) -> dict[str, float]:
+    """Let one annotator change their mind a hundred times, then answer a hundred tasks; the server's CPU seconds."""
     with httpx.Client(base_url=url) as client:
+
+        def choose(choice: str) -> None:
+            client.post("/api/choose", json={"token": state["token"], "choice": choice})
+
         client.post("/api/simulated", json={"secret": SECRET, "name": name})
         client.post("/api/consent", json={"agreed": True})
         state = client.post("/api/begin", json={}).json()["state"]
-        before = cpu_seconds(pid)
+        began = cpu_seconds(pid)
+        for number in range(100):
+            choose(("left", "right")[number % 2])
+        chosen = cpu_seconds(pid)
         for _ in range(100):
-            client.post("/api/choose", json={"token": state["token"], "choice": "left"})
+            choose("left")
             body = {"token": state["token"], "choice": "left", "reasons": ["object_motion"], "loops": 1}
             state = client.post("/api/vote", json=body).json()["state"]
-        return cpu_seconds(pid) - before
+        choice = chosen - began
+        return {"choice": choice, "vote": cpu_seconds(pid) - chosen - choice}
 
 
 def machine() -> dict[str, object]:
@@ -224,7 +240,9 @@ def markdown(report: dict[str, object]) -> str:
         if "ratio" in row:
             lines += [
                 "",
-                f"{name}: {row['cpu_ms_per_vote']} ms CPU, bare {row['bare_cpu_ms_per_vote']}, ratio {row['ratio']}.",
+                f"{name}: vote {row['vote_cpu_ms']} ms CPU, bare {row['bare_vote_cpu_ms']}, ratio {row['vote_ratio']};",
+                f"choice {row['choice_cpu_ms']} ms, bare {row['bare_choice_cpu_ms']}, ratio {row['choice_ratio']};",
+                f"both together: ratio {row['ratio']}.",
             ]
     lines += [
         "",
