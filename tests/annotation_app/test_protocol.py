@@ -199,6 +199,7 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
 
 
 @pytest.mark.browser
+@pytest.mark.timeout(300)  # two servers start and import their page, which a busy machine takes its time for
 def test_a_choice_survives_that_the_server_is_killed_in_mid_task(tmp_path: Path, browser) -> None:  # type: ignore[no-untyped-def]
     database, port = write_study(tmp_path, PLAIN, pairs=2), free_port()
     command = [sys.executable, "-m", "ti2v_bench", "annotate", str(database), "--port", str(port)]
@@ -216,7 +217,7 @@ def test_a_choice_survives_that_the_server_is_killed_in_mid_task(tmp_path: Path,
     process = start()
     try:
         page = browser.new_page()
-        page.set_default_timeout(40_000)
+        page.set_default_timeout(120_000)
         page.goto(f"http://127.0.0.1:{port}/")
         page.fill("#ti2v-name", "patient")
         page.keyboard.press("Enter")
