@@ -118,8 +118,17 @@ def test_nobody_gets_more_than_their_cap(make_lab: MakeLab) -> None:
 
 
 def test_gold_and_repeats_are_mixed_in_and_do_not_enter_the_counts(make_lab: MakeLab, database_url: str) -> None:
-    lab = make_lab(database_url, pairs=12, gold=6, protocol=replace(PLAIN, gold_every=6, repeat_every=8))
-    who = lab.join("Ann")
+    protocol = replace(PLAIN, gold_every=6, repeat_every=8)
+    lab = make_lab(database_url, pairs=12, gold=6, protocol=protocol)
+
+    def repeats(name: str) -> int:  # those late enough for there to be something to repeat
+        code = lab.store.keys.pseudonym("open", name)
+        return [kind_at(place, code, protocol, 6) for place in range(20, goal_for(36, code, protocol, 6))].count(
+            "repeat"
+        )
+
+    # Who repeats how often hangs on the study's key, which is drawn anew; take somebody who is to repeat three times.
+    who = lab.join(next(name for name in (f"person {n}" for n in range(1000)) if repeats(name) >= 3))
     while lab.store.state(who).state["stage"] == "task":
         lab.answer(who)
     table = vote_table(lab.url)
