@@ -434,7 +434,7 @@ const feedback = ({ correct, note }) => dialog(correct ? "Right" : "Not quite", 
 
 async function broken() {
   if (page.state.stage !== "task" || page.busy) return;
-  const which = await dialog("A video does not play", paragraph("Which one? The task is put aside and recorded as not playable."), [["A", "left"], ["B", "right"], ["Both", "both"], ["Cancel", ""]]);
+  const which = await dialog("A video does not play", paragraph("Which one? The task is put aside and recorded as not playable."), [["Back to the task", ""], ["A", "left"], ["B", "right"], ["Both", "both"]]);
   if (which) act("broken", { token: page.state.token, which });
 }
 

@@ -191,6 +191,9 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
     page.wait_for_function("document.querySelector('[data-id=count]').textContent === '2 of 3'")
     assert page.get_attribute("video[data-id=left]", "src").startswith("blob:")
     page.keyboard.press("p")
+    page.keyboard.press("Enter")  # a slip of the finger reports nothing
+    page.wait_for_selector("dialog", state="hidden")
+    page.keyboard.press("p")
     page.click("dialog button:has-text('Both')")
     page.wait_for_function("document.querySelector('[data-id=count]').textContent === '3 of 3'")
     with served.store._database.read() as connection:
