@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--manifest-dir", type=Path, default=SHARED / "manifests", help="folder of state-dict manifests")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto` takes one worker more than there are cores: clips that play and servers that start are waited for."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`@pytest.mark.parity("glob", …)` runs a test with argument `fixture` once per fixture whose name matches."""
     marker = metafunc.definition.get_closest_marker("parity")
