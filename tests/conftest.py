@@ -21,6 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--manifest-dir", type=Path, default=SHARED / "manifests", help="folder of state-dict manifests")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "slow" not in config.getoption("-m"):
+        skip = pytest.mark.skip(reason="takes over ten seconds; run with -m slow, as CI does")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto` takes one worker more than there are cores: clips that play and servers that start are waited for."""
