@@ -38,7 +38,7 @@ def test_simulated_annotators_finish_the_study_and_are_marked(served: Served) ->
     assert len(main) == 4 * (len(MODELS) - 1) * 3
     assert len(table) == done.votes
     assert table["simulated"].all()
-    assert set(table["kind"]) == {"main", "gold", "repeat"}
+    assert {"main", "gold"} <= set(table["kind"]) <= {"main", "gold", "repeat"}  # who repeats hangs on the key
     assert study_progress(served.database).simulated == done.votes
     assert time.monotonic() - began < 60
 
