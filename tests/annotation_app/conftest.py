@@ -329,9 +329,11 @@ def start_server(database: Path, **options: object) -> Iterator[Served]:
     stack = ExitStack()
     with gradio_leaks():
         store = stack.enter_context(serving(database, replace(ServeOptions(port=port), **options)))  # type: ignore[arg-type]
-    yield Served(database, port, store, stack)
-    with gradio_leaks():  # a loop of the thread that imported gradio ends with that thread
-        stack.close()
+    try:
+        yield Served(database, port, store, stack)
+    finally:  # also where a test fails inside a loop over this generator
+        with gradio_leaks():  # a loop of the thread that imported gradio ends with that thread
+            stack.close()
 
 
 def count_votes(database: Path) -> int:
