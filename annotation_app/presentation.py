@@ -15,7 +15,7 @@ from PIL import Image
 from annotation_app.settings import StudyError
 from ti2v_bench.files import write_bytes
 from ti2v_bench.model import Frames
-from ti2v_bench.pictures import open_picture
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 from ti2v_bench.video import PresentationPolicy, VideoError, fit_size, present, write_video
 
@@ -75,7 +75,7 @@ def show_picture(pair: Pair, media: Path, policy: PresentationPolicy) -> str:
 
 def _picture(path: Path, policy: PresentationPolicy) -> Frames:
     try:
-        pixels = np.asarray(open_picture(path))
+        pixels = read_picture(path)
     except OSError as error:
         raise StudyError(f"The picture {path} cannot be read: {error}. Run: ti2v-bench bench check") from error
     fitted: Frames = fit_size(pixels[None], policy)[0]

@@ -6,14 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import Frames, ModelOptions
-from ti2v_bench.pictures import open_picture
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -54,11 +51,6 @@ class Noise:
 def last(steps: Iterable[_T]) -> _T:
     """What a sampler's last step gave."""
     return deque(steps, maxlen=1).pop()
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture file as (h, w, 3) uint8 RGB."""
-    return np.asarray(open_picture(path))
 
 
 def truncated(decoded: Tensor) -> Frames:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from motif.parts import Encoders, build_unet, from_json, load_encoders, tiny
 from motif.pipeline import Conditions, sample_latents
 from motif.settings import MotifSettings, SampleSettings
 from ti2v_bench.model import Frames, ModelOptions
-from ti2v_bench.pictures import open_picture
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 
 
@@ -67,7 +66,7 @@ class Motif:
 
 def load_picture(path: Path, height: int, width: int) -> Tensor:
     """(1, 3, H, W) in [-1, 1]; the largest centred part of the right shape."""
-    picture = np.asarray(open_picture(path))
+    picture = read_picture(path)
     return torch.from_numpy(fitted(picture, height, width)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 

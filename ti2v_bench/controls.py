@@ -7,7 +7,7 @@ import numpy as np
 
 from ti2v_bench.errors import TI2VError
 from ti2v_bench.model import Frames, ModelCard, ModelOptions
-from ti2v_bench.pictures import open_picture
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 
 STATIC = ModelCard(
@@ -53,7 +53,7 @@ class Static:
 
     def generate(self, pair: Pair, seed: int) -> Frames:  # noqa: ARG002 - the same for every seed
         """The image, `frames` times; an odd last row or column is dropped."""
-        picture = np.asarray(open_picture(pair.image))
+        picture = read_picture(pair.image)
         even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         return np.repeat(even[None], self.frames, axis=0)
 

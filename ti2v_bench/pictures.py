@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 
@@ -18,3 +19,8 @@ def open_picture(path: Path) -> Image.Image:
             grey = np.clip(np.asarray(upright, np.int64), 0, 0xFFFF) // 257
             upright = Image.fromarray(grey.astype(np.uint8))
         return upright.convert("RGB")
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The same as (h, w, 3) uint8."""
+    return np.asarray(open_picture(path))

@@ -11,7 +11,6 @@ from baselines.adapter import (
     channels_last,
     last,
     precision_of,
-    read_picture,
     settings_record,
     truncated,
 )
@@ -50,6 +49,7 @@ from baselines.sampling.leading import leading_steps, linear_alphas
 from baselines.settings import with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 
 BETAS = (0.0001, 0.02)

@@ -12,7 +12,6 @@ from baselines.adapter import (
     channels_last,
     last,
     precision_of,
-    read_picture,
     settings_record,
     truncated,
 )
@@ -44,6 +43,7 @@ from baselines.sampling.leading import leading_steps, linear_alphas
 from baselines.settings import with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 
 BETAS = (0.00085, 0.012)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, last, precision_of, read_picture, settings_record
+from baselines.adapter import Noise, channels_last, last, precision_of, settings_record
 from baselines.checkpoints import State, read_state
 from baselines.diffusers_layout import autoencoder_state, pickled
 from baselines.fast import speed_up
@@ -23,6 +23,7 @@ from baselines.seine.settings import TEXT, UNET, VAE, VOCABULARY, Settings
 from baselines.settings import with_changes
 from baselines.source import Source
 from ti2v_bench.model import Frames, ModelOptions
+from ti2v_bench.pictures import read_picture
 from ti2v_bench.records import Pair
 
 _DRAWN_AT_ONCE = 25

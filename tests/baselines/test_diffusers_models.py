@@ -245,8 +245,9 @@ def test_cinemo_encodes_in_float64_and_decodes_in_the_networks_precision() -> No
 
 def test_consisti2v_begins_with_the_reconstructed_picture(pairs: list[Pair]) -> None:
     """Published: the clean first latent is put in front of the others and decoded, so frame 0 is not the picture."""
-    from baselines.adapter import Noise, read_picture, truncated
+    from baselines.adapter import Noise, truncated
     from baselines.consisti2v.preprocess import scale_and_crop
+    from ti2v_bench.pictures import read_picture
 
     model = load_model("consisti2v", options("consisti2v"))
     assert isinstance(model, ConsistI2V)
