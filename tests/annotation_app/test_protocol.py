@@ -179,6 +179,8 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
         time.sleep(0.6)
         lab.choose_and_vote(who, token, Answer("left", ()))
     served.store.answer_check(who, RIGHT, 2)
+    loaded: list[str] = []  # what the page fetches ahead: picture and both clips of the next task
+    page.on("requestfinished", lambda r: r.resource_type == "fetch" and "/api/" not in r.url and loaded.append(r.url))
     page.goto(served.url)
     page.fill("#ti2v-name", "broken")
     page.keyboard.press("Enter")
@@ -186,7 +188,11 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
     page.keyboard.press("a")
     page.keyboard.press("1")
     page.wait_for_function("document.querySelectorAll('video')[0].src.length > 0")
-    page.wait_for_timeout(300)  # the next pair loads while this one plays
+    for _ in range(150):  # the next pair loads while this one plays
+        page.wait_for_timeout(100)
+        if len(loaded) >= 3:
+            break
+    page.wait_for_timeout(300)
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('[data-id=count]').textContent === '2 of 3'")
     assert page.get_attribute("video[data-id=left]", "src").startswith("blob:")
