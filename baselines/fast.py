@@ -1,13 +1,15 @@
-"""The fast form of a denoising network: repeated blocks compiled, kernels channels-last, float32 products in TF32.
+"""The fast form of a denoising network, chosen by what was measured (results/speed).
 
-Chosen by what was measured (results/speed): compiling the blocks pays on every network tried; replaying whole steps
-as CUDA graphs did not, and is left out.
+Repeated blocks are compiled, kernels lie channels-last, queries, keys and values of self-attention are one product,
+float32 products are in TF32, attention over few tokens has a kernel of its own, and a whole call is replayed as one
+CUDA graph.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +17,8 @@ import torch
 from torch import nn
 
 from baselines.adapter import channels_last
+from baselines.nn.attention import Attention
+from baselines.replay import Replayed
 
 _Result = TypeVar("_Result")
 
@@ -40,10 +44,14 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache()))
     dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
     channels_last(network)
+    if any(parameter.is_cuda for parameter in network.parameters()):
+        import_module("baselines.nn.few_tokens")  # registers its operator; needs Triton, as CUDA's compiler does
     for module in network.modules():
+        if isinstance(module, Attention) and module.to_k.in_features == module.to_q.in_features:
+            module.join_projections()
         if isinstance(module, tuple(kinds)):
             module.compile(dynamic=False)
-    network.forward = _in_tf32(network.forward)
+    network.forward = Replayed(_in_tf32(network.forward))
 
 
 def default_cache() -> Path:

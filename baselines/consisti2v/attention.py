@@ -19,13 +19,13 @@ class FirstFrameAttention(Attention):
 
     def forward(self, x: Tensor, frames: int) -> Tensor:  # type: ignore[override]
         """Tokens (B x F, N, C) -> same."""
-        k, v = (_with_first(to(x), frames) for to in (self.to_k, self.to_v))
-        return self.mix(self.to_q(x), k, v)
+        q, k, v = self.projected(x)
+        return self.mix(q, _with_first(k, frames), _with_first(v, frames))
 
 
 def _with_first(x: Tensor, frames: int) -> Tensor:
     """(B x F, N, C) -> (B x F, 2 N, C): every frame's tokens, then those of its clip's frame 0."""
-    clips = x.view(-1, frames, *x.shape[1:])
+    clips = torch.unflatten(x, 0, (-1, frames))
     return torch.cat([clips, clips[:, :1].expand_as(clips)], dim=2).flatten(0, 1)
 
 
@@ -65,13 +65,12 @@ class WindowAttention(_FrameAttention):
 
     def forward(self, x: Tensor, around: Tensor) -> Tensor:  # type: ignore[override]
         """(B, N, F, C) -> same; `around` is `neighbours(H, W)`, where N = H x W."""
-        cells = x.flatten(0, 1)
         table = rotary_table(self.rotary_emb.freqs, x.shape[2])
-        k, v = self.to_k(x), self.to_v(x)
+        q, k, v = self.projected(x)
         # The neighbours stand at position 0, where the rotation is the identity.
         keys = torch.cat([rotate_pairs(k, table), k[:, around, 0]], dim=2)
         values = torch.cat([v, v[:, around, 0]], dim=2)
-        q = rotate_pairs(self.to_q(cells), table)
+        q = rotate_pairs(q.flatten(0, 1), table)
         return self.mix(q, keys.flatten(0, 1), values.flatten(0, 1)).view(x.shape)
 
 

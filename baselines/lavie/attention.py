@@ -82,7 +82,7 @@ class TemporalAttention(Attention):
 
     def forward(self, x: Tensor, positions: FramePositions) -> Tensor:  # type: ignore[override]
         """(M cells, F, C) -> same."""
-        q, k, v = (self.split(to(x)) for to in (self.to_q, self.to_k, self.to_v))
+        q, k, v = (self.split(part) for part in self.projected(x))
         q, k = rotate_pairs(q, positions.rotary), rotate_pairs(k, positions.rotary)
         bias = self.time_rel_pos_bias(positions.buckets)
         return self.join(fused_attention(q, k, v, bias))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from baselines.lavie.attention import FramePositions, RotaryFrequencies, Transformer
 from baselines.lavie.config import LavieConfig
+from baselines.nn.clip_norm import clip_norm
 from baselines.nn.folding import Resample
 
 
@@ -19,7 +20,7 @@ class ClipNorm(nn.GroupNorm):
         """(B x F, C, H, W) -> same."""
         n, c, h, w = x.shape
         clips = x.view(-1, frames, c, h, w).transpose(1, 2)  # B C F H W
-        normed = F.silu(super().forward(clips))
+        normed = F.silu(clip_norm(self, clips))
         return normed.permute(0, 2, 3, 4, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 

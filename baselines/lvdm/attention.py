@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from baselines.lvdm.settings import UNetSettings
 from baselines.nn.attention import Attention
+from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.feedforward import FeedForward
 
 TEXT_TOKENS = 77
@@ -144,7 +145,7 @@ class TemporalTransformer(nn.Module):
 
     def __init__(self, channels: int, inner: int, heads: int, depth: int, stored_as_conv: bool = False) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = ClipNorm(32, channels, eps=1e-6)
         self.proj_in = PointConv1d(channels, inner, 1) if stored_as_conv else nn.Linear(channels, inner)
         self.transformer_blocks = nn.ModuleList(TemporalBlock(inner, heads) for _ in range(depth))
         self.proj_out = PointConv1d(inner, channels, 1) if stored_as_conv else nn.Linear(inner, channels)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
+from baselines.nn.clip_norm import ClipNorm
 
 
 def _norm_act(channels: int) -> tuple[nn.Module, nn.Module]:
@@ -31,9 +32,10 @@ class TemporalConv(nn.Module):
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(*_norm_act(channels), FrameConv(channels))
+        self.conv1 = nn.Sequential(ClipNorm(32, channels, eps=1e-5), nn.SiLU(), FrameConv(channels))
         self.conv2, self.conv3, self.conv4 = (
-            nn.Sequential(*_norm_act(channels), nn.Dropout(dropout), FrameConv(channels)) for _ in range(3)
+            nn.Sequential(ClipNorm(32, channels, eps=1e-5), nn.SiLU(), nn.Dropout(dropout), FrameConv(channels))
+            for _ in range(3)
         )
 
     def forward(self, x: Tensor, frames: int) -> Tensor:

@@ -14,12 +14,11 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
+from baselines.nn.attention import fused_attention
+from baselines.nn.clip_norm import clip_norm
+
 BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 """What the networks are made of, over and over: worth compiling."""
-
-MOST_SEQUENCES = 49152
-"""Latent cells that one call of attention over time takes; CUDA's fused kernels launch at most 65535 sequences."""
-
 
 class ImageResidual(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
     """Two convolutions with the time between them, beside an identity; diffusers divides the sum by 1 at the end."""
@@ -44,7 +43,7 @@ class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]
         y = x
         for stage in (self.conv1, self.conv2, self.conv3, self.conv4):
             norm, convolution = stage[0], stage[-1]
-            y = F.conv2d(F.silu(norm(y)), convolution.weight.squeeze(-1), convolution.bias, padding=(1, 0))
+            y = F.conv2d(F.silu(clip_norm(norm, y)), convolution.weight.squeeze(-1), convolution.bias, padding=(1, 0))
         return torch.unflatten(x + y, 3, (height, -1)).transpose(1, 2).flatten(0, 1)
 
 
@@ -67,12 +66,9 @@ class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
         """(B * F, C, H, W) to the same."""
         x = torch.unflatten(hidden_states, 0, (-1, num_frames)).transpose(1, 2)  # (B, C, F, H, W)
         batch, channels, frames, height, width = x.shape
-        tokens = self.proj_in(self.norm(x).permute(0, 3, 4, 2, 1).reshape(-1, frames, channels))
+        tokens = self.proj_in(clip_norm(self.norm, x).permute(0, 3, 4, 2, 1).reshape(-1, frames, channels))
         for block in self.transformer_blocks:
-            if len(tokens) > MOST_SEQUENCES:
-                tokens = torch.cat([block(part) for part in tokens.split(MOST_SEQUENCES)])
-            else:
-                tokens = block(tokens)
+            tokens = block(tokens)
         rows = self.proj_out(tokens).view(batch, height * width, frames, channels).transpose(1, 2)
         images = rows.reshape(batch * frames, height, width, channels).permute(0, 3, 1, 2)
         return (hidden_states + images,)
@@ -92,7 +88,7 @@ class Attend:
             each = (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
             projected = tuple(torch.unflatten(tokens, -1, (attn.heads, -1)) for tokens in each)
         q, k, v = (tokens.transpose(1, 2) for tokens in projected)
-        mixed: Tensor = attn.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        mixed: Tensor = attn.to_out[0](fused_attention(q, k, v).transpose(1, 2).flatten(2))
         return mixed
 
 

@@ -7,7 +7,7 @@
 Weights are random, of full size. First the compiler's cache is filled by several processes at once; then each model and
 form is measured alone, in a process of its own. generation.json and generation.md are written after every row, and a
 run goes on where an earlier one on the same device ended (`--resume`, by default the file of `--out`).
-`ti2v-bench generate --plan` reads generation.json.
+`ti2v-bench generate --plan` reads generation.json. kernels.json lists every form's kernels, the longest first.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,25 @@ def main() -> None:
         tasks = list(planned(options, scratch))
         rows = known_rows(options, tasks)
         have = {name_of(row) for row in rows}
+        kernels: dict[str, Any] = {}
         tasks = [task for task in tasks if name_of(task) not in have or needs_exact(task, tasks, have)]
         if not options.no_warm_up:
             warm_up([task for task in tasks if task["form"] != "exact"], options)
-        for task in tasks:
+        following = born(tasks[0]) if tasks else None
+        for task, after in zip_longest(tasks, tasks[1:]):
             if end - time.monotonic() < LEAST:
                 print(f"--limit {options.limit:.0f} is reached; {task['model']} and later ones are left", flush=True)
                 break
             print(f"{task['model']}, {task['form']}, batch {task['batch']} …", flush=True)
-            row = in_child(task, min(options.each, end - time.monotonic()))
+            child, following = following, born(after) if after else None  # which imports meanwhile
+            row = finished(task, child, min(options.each, end - time.monotonic()))
+            kernels[" ".join(map(str, name_of(row)))] = row.pop("kernels", [])
             rows = [*(row for row in rows if name_of(row) != name_of(task)), row]
             print("   ", row, flush=True)
             write(options, rows)
+            (options.out / "kernels.json").write_text(json.dumps(kernels, indent=1))
+        if following is not None:
+            following.kill()
     write(options, rows)
 
 
@@ -148,17 +156,25 @@ def command(task: dict[str, Any]) -> list[str]:
     return [sys.executable, str(child), json.dumps(task | {"born": time.time()})]
 
 
-def in_child(task: dict[str, Any], seconds: float) -> dict[str, Any]:
+def born(task: dict[str, Any]) -> "subprocess.Popen[str]":
+    """A process for the task that waits for a line before it touches the GPU."""
+    pipe = subprocess.PIPE
+    waiting = command(task | {"wait": True})
+    return subprocess.Popen(waiting, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+
+
+def finished(task: dict[str, Any], child: "subprocess.Popen[str]", seconds: float) -> dict[str, Any]:
     """The row of one process, or one that says how it ended."""
     about = {key: task[key] for key in ("model", "form", "batch", "weights")}
     try:
-        end = subprocess.run(command(task), capture_output=True, text=True, timeout=seconds, cwd=ROOT)
+        said, complaints = child.communicate("go\n", timeout=seconds)
     except subprocess.TimeoutExpired:
+        child.kill()
         return about | {"error": f"stopped after {seconds:.0f} s"}
-    if end.returncode:
-        lines = end.stderr.strip().splitlines() or [f"exit status {end.returncode}"]
+    if child.returncode:
+        lines = complaints.strip().splitlines() or [f"exit status {child.returncode}"]
         return about | {"error": lines[-1][:300]}
-    row: dict[str, Any] = json.loads(end.stdout.strip().splitlines()[-1])
+    row: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
     return row
 
 

@@ -31,17 +31,23 @@ class Calls:
     """Of these calls."""
     per_video: float
     """Such groups of calls in a video at the published number of steps."""
+    autoencoder_seconds: float
+    """Of a video: encoding its picture and decoding its frames."""
     rest_seconds: float
-    """Of a video beside its network calls: encoders, decoder, sampler."""
+    """Of a video beside its network calls and the autoencoder: text and picture encoders, sampler."""
 
 
 class Watch:
-    """Notes what a network is given and how long it takes, until it is told to stop."""
+    """Notes what a network is given and how long it takes, until it is told to stop; of an autoencoder, how long."""
 
     def __init__(self, network: nn.Module, device: str) -> None:
         self.network, self.device = network, device
         self.seconds: list[float] = []
+        self.coding = 0.0
         self.inputs: list[Given] = []
+        for name in ("encode", "decode"):
+            if hasattr(network, name):
+                setattr(network, name, self._timed(getattr(network, name)))
         self._hooks = [
             network.register_forward_pre_hook(self._before, with_kwargs=True),
             network.register_forward_hook(self._after),
@@ -57,9 +63,22 @@ class Watch:
         wait(self.device)
         self.seconds[-1] += time.perf_counter()
 
+    def _timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            wait(self.device)
+            started = time.perf_counter()
+            result = work(*args, **kwargs)
+            wait(self.device)
+            self.coding += time.perf_counter() - started
+            return result
+
+        return timed
+
     def stop(self) -> None:
         for hook in self._hooks:
             hook.remove()
+        for name in {"encode", "decode"} & set(vars(self.network)):
+            delattr(self.network, name)
 
 
 def networks(model: object) -> list[nn.Module]:
@@ -102,8 +121,9 @@ def captured(model: Any, device: str, steps: int, official: int, batch: int = 1)
     with FlopCounterMode(display=False) as counter:
         outputs = [watch.network(*args, **kwargs) for args, kwargs in inputs]
     tflop = counter.get_total_flops() / 1e12
-    rest = (whole - sum(watch.seconds)) / batch
-    return Calls(busiest, inputs, outputs, tflop, each / count * official / batch, rest)
+    coding = sum(watch.coding for watch in watches)
+    rest = (whole - sum(watch.seconds) - coding) / batch
+    return Calls(busiest, inputs, outputs, tflop, each / count * official / batch, coding / batch, rest)
 
 
 def make(model: Any, batch: int = 1) -> None:
@@ -117,7 +137,7 @@ def make(model: Any, batch: int = 1) -> None:
 
 
 def noise_pair(folder: Path) -> Pair:
-    Image.effect_noise((640, 400), 60).convert("RGB").save(folder / "cat1.png")
+    Image.effect_noise((512, 512), 60).convert("RGB").save(folder / "cat1.png")
     return Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", folder / "cat1.png")
 
 
@@ -159,6 +179,41 @@ def deviation(outputs: Sequence[Any], exact: Sequence[Any]) -> dict[str, float]:
         "rel_l2": math.sqrt(wrong / power) if power else math.nan,
         "rms": math.sqrt(power / count),
     }
+
+
+KINDS = {
+    "attention": ("sdpa", "fmha", "flash", "_attend"),
+    "convolutions": ("fprop", "cudnn", "conv2d", "implicit"),
+    "matrix products": ("nvjet", "gemm", "cutlass", "splitk"),
+}
+"""Parts of kernels' names, asked for in this order; all others are norms, elementwise and copies."""
+
+
+def kernels(step: Callable[[], object]) -> tuple[dict[str, float], list[tuple[str, float, int]]]:
+    """Milliseconds of one step on a GPU by kind of kernel, and the kernels: name, milliseconds, launches."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        step()
+        torch.cuda.synchronize()
+    each: dict[str, tuple[float, int]] = {}
+    for event in found.events() or ():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            spent, count = each.get(event.name, (0.0, 0))
+            each[event.name] = (spent + event.device_time / 1000, count + 1)
+    shares = dict.fromkeys((*KINDS, "norms, elementwise, copies"), 0.0)
+    for name, (spent, _) in each.items():
+        shares[kind_of(name)] += spent
+    ordered = sorted(((name, *cost) for name, cost in each.items()), key=lambda entry: -entry[1])
+    return {kind: round(spent, 2) for kind, spent in shares.items()}, ordered
+
+
+def kind_of(kernel: str) -> str:
+    name = kernel.lower()
+    if name.startswith("triton_"):
+        return "norms, elementwise, copies"
+    found = (kind for kind, parts in KINDS.items() if any(part in name for part in parts))
+    return next(found, "norms, elementwise, copies")
 
 
 def memory(device: str) -> float | None:

@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -44,12 +44,19 @@ class Task:
     """When the process was asked for, Unix seconds."""
     only_compile: bool = False
     """Fill the compiler's cache and end."""
+    wait: bool = False
+    """Import, then wait for a line of input, so that the time before it is not the GPU's."""
 
 
 def main() -> None:
     task = Task(**json.loads(sys.argv[1]))
     import torch
 
+    if task.wait:
+        imported(task.model)
+        ready = time.time()
+        sys.stdin.readline()
+        task = replace(task, born=task.born + time.time() - ready)
     with torch.inference_mode():
         if task.only_compile:
             from tests.benchmarks.denoising_step import make
@@ -57,6 +64,13 @@ def main() -> None:
             make(loaded(task), task.batch)
         else:
             print(json.dumps(measured(task)))
+
+
+def imported(model: str) -> None:
+    """What making the model imports anyway."""
+    from ti2v_bench.registry import MODELS
+
+    import_module(MODELS[model].build.partition(":")[0])
 
 
 def loaded(task: Task) -> Any:
@@ -72,7 +86,7 @@ def loaded(task: Task) -> Any:
 
 def measured(task: Task) -> dict[str, Any]:
     """The row of the table."""
-    from tests.benchmarks.denoising_step import cast, deviation, networks, wait
+    from tests.benchmarks.denoising_step import cast, deviation, kernels, networks, wait
     from ti2v_bench.runner.costs import matmul_tflops
 
     started = time.perf_counter()
@@ -95,6 +109,9 @@ def measured(task: Task) -> dict[str, Any]:
     off = deviation(outputs, calls.outputs)
     del outputs
     rate = matmul_tflops(task.device, 8192 if task.device != "cpu" else 256)
+    speed = timed(task, step, calls, rate)
+    if task.device != "cpu":
+        speed["kernel_ms"], speed["kernels"] = kernels(step)
     return {
         "model": task.model,
         "form": task.form,
@@ -111,7 +128,7 @@ def measured(task: Task) -> dict[str, Any]:
         # The exact form makes its short video first, so only the others start as a run does.
         "start_to_first_step_seconds": None if task.form == "exact" else round(born, 1),
         "deviation": off,
-        **timed(task, step, calls, rate),
+        **speed,
         "weights_gib": round(sum(value.nbytes for value in weights) / 2**30, 2),
         "host_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
@@ -162,8 +179,9 @@ def timed(task: Task, step: Callable[[], object], calls: "Calls", rate: float) -
         "spread_seconds": [round(min(seconds), 5), round(max(seconds), 5)],
         "mfu": round(calls.tflop / each / rate, 4),
         "denoise_seconds_per_video": round(each * calls.per_video, 3),
+        "autoencoder_seconds_per_video": round(calls.autoencoder_seconds, 3),
         "rest_seconds_per_video": round(calls.rest_seconds, 3),
-        "seconds_per_video": round(each * calls.per_video + calls.rest_seconds, 3),
+        "seconds_per_video": round(each * calls.per_video + calls.autoencoder_seconds + calls.rest_seconds, 3),
         "gpu_memory_gib": memory(task.device),
     }
 

@@ -23,8 +23,9 @@ PAIRS = 320
 HEADER = [
     "A step is all network calls of one sampling step, all guidance branches; where a model calls its network more",
     "than three times per step, one call. It is timed alone, on the inputs of a real call; a video is that times the",
-    "published number of steps, plus what else a short video took in the exact form (encoders, autoencoder, sampler),",
-    "mp4 not included. MFU: counted arithmetic of the step over its time, as a share of the bfloat16 matrix rate of",
+    "published number of steps, plus what a short video took of the autoencoder and of all the rest (text and picture",
+    "encoders, sampler) in the exact form, mp4 not included. MFU: counted arithmetic of the step over its time, as a",
+    "share of the bfloat16 matrix rate of",
     "the same process. Deviation: of the step's output from the exact form's, relative L2. Official: the official",
     "code's denoising alone, measured elsewhere on one H200 and given to this project; ratio: that over our",
     "denoising, so indicative where the device differs. Start: from the birth of a process with a filled compiler's",
@@ -89,10 +90,11 @@ def markdown(table: Mapping[str, Any]) -> str:
         *HEADER,
         "",
         "| model | form | batch | precision | ms / step | MFU | GPU GiB | host GiB (weights) | deviation | start s | "
-        "denoise s | rest s | video s | official s | ratio |",
-        "| " + " | ".join(["---"] * 15) + " |",
+        "denoise s | autoencoder s | rest s | video s | official s | ratio |",
+        "| " + " | ".join(["---"] * 16) + " |",
         *(_line(row) for row in table["rows"]),
         "",
+        *_kernels(table["rows"]),
         f"Whole bench, {PAIRS} pairs, one video each:",
         "",
         "| form | models | GPU-hours | of those with an official time | official |",
@@ -106,9 +108,23 @@ def markdown(table: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kernels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where the time of a step goes."""
+    rows = [row for row in rows if row.get("kernel_ms")]
+    if not rows:
+        return []
+    kinds = list(rows[0]["kernel_ms"])
+    lines = ["Milliseconds of one step on the GPU by kind of kernel, profiled once:", ""]
+    lines += [f"| model | form | batch | {' | '.join(kinds)} |", "| " + " | ".join(["---"] * (3 + len(kinds))) + " |"]
+    for row in rows:
+        spent = " | ".join(f"{row['kernel_ms'][kind]:.1f}" for kind in kinds)
+        lines.append(f"| {row['model']} | {row['form']} | {row['batch']} | {spent} |")
+    return [*lines, ""]
+
+
 def _line(row: Mapping[str, Any]) -> str:
     if "error" in row:
-        return f"| {row['model']} | {row['form']} | {row['batch']} | failed: {row['error']} |" + " |" * 11
+        return f"| {row['model']} | {row['form']} | {row['batch']} | failed: {row['error']} |" + " |" * 12
     cells = (
         row["model"],
         row["form"],
@@ -121,6 +137,7 @@ def _line(row: Mapping[str, Any]) -> str:
         f"{row['deviation']['rel_l2']:.1e}",
         _or_dash(row["start_to_first_step_seconds"]),
         row["denoise_seconds_per_video"],
+        row["autoencoder_seconds_per_video"],
         row["rest_seconds_per_video"],
         row["seconds_per_video"],
         _or_dash(row.get("official_denoise_seconds_per_video")),

@@ -60,7 +60,7 @@ def test_many_latent_cells_are_attended_to_in_parts(monkeypatch: pytest.MonkeyPa
     x = torch.randn(6, 64, 4, 5)
     with torch.no_grad():
         whole = holder[0](x, num_frames=3)[0]
-        monkeypatch.setattr("baselines.modelscope.blocks.MOST_SEQUENCES", 7)
+        monkeypatch.setattr("baselines.nn.attention.MAX_SEQUENCES", 7)
         parts = holder[0](x, num_frames=3)[0]
     assert torch.allclose(parts, whole, atol=1e-6)
 
