@@ -18,7 +18,7 @@ from torch import nn
 
 from baselines.adapter import channels_last
 from baselines.nn.attention import Attention
-from baselines.replay import Replayed
+from ti2v_bench.replay import Replayed
 
 _Result = TypeVar("_Result")
 

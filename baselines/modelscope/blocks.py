@@ -20,6 +20,7 @@ from baselines.nn.clip_norm import clip_norm
 BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 """What the networks are made of, over and over: worth compiling."""
 
+
 class ImageResidual(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
     """Two convolutions with the time between them, beside an identity; diffusers divides the sum by 1 at the end."""
 

@@ -29,7 +29,8 @@ _AT_ONCE = 16
 def _attend(
     q, k, v, bias, out, sequences, scale,
     q_n: tl.constexpr, q_h: tl.constexpr, q_l: tl.constexpr, k_n: tl.constexpr, k_h: tl.constexpr, k_l: tl.constexpr,
-    v_n: tl.constexpr, v_h: tl.constexpr, v_l: tl.constexpr, out_n: tl.constexpr, out_h: tl.constexpr, out_l: tl.constexpr,
+    v_n: tl.constexpr, v_h: tl.constexpr, v_l: tl.constexpr,
+    out_n: tl.constexpr, out_h: tl.constexpr, out_l: tl.constexpr,
     LENGTH: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr, TOGETHER: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr, ALIGNED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip

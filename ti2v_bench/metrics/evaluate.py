@@ -160,7 +160,7 @@ def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch
     _make_flow(job, here, watch)
     _score(job, here, tools, watch)
     start = perf_counter()
-    prepare_early(job.clip, _wanted_features(tools, known))
+    prepare_early(job.clip, _wanted_features(tools, known), tools.device)
     watch.add("preparation", start)
     return job
 
@@ -176,15 +176,20 @@ def _finish(
     """Run the networks on all jobs together, score what is left, keep it."""
     open_jobs = [job for job in jobs if job.clip is not None]
     clips = [job.clip for job in open_jobs if job.clip is not None]
+    beside = tools.device.startswith("cuda") and not tools.flow_in_threads  # the GPU takes it from any thread
+    flowing = scorers.submit(_make_flows, open_jobs, tools, watch) if beside else None
     for name in features if clips else ():
         start = perf_counter()
         with _no_grad():
             make_features(clips, [name], tools.networks, tools.prefix, tools.batch, tools.device)
         watch.add(name, start)
+    if flowing is None:
+        _make_flows(open_jobs, tools, watch)
+    else:
+        flowing.result()
     scored = []
     for job in open_jobs:
         left = [card for card in tools.cards if card.name not in job.values]
-        _make_flow(job, left, watch)
         scored.append(scorers.submit(_score, job, [card for card in left if card.part is None], tools, watch))
     for future in scored:
         future.result()
@@ -196,6 +201,11 @@ def _finish(
         job.clip = None
     if fresh:
         cache.put(fresh)
+
+
+def _make_flows(jobs: Sequence[_Job], tools: Tools, watch: Stopwatch) -> None:
+    for job in jobs:
+        _make_flow(job, [card for card in tools.cards if card.name not in job.values], watch)
 
 
 def _make_flow(job: _Job, cards: Sequence[MetricCard], watch: Stopwatch) -> None:

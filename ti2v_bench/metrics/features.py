@@ -57,12 +57,12 @@ FEATURES = {
 }
 
 
-def prepare_early(clip: Clip, names: Sequence[str]) -> None:
-    """Make the inputs that need one CPU thread and no network, for `make_features` to take up."""
+def prepare_early(clip: Clip, names: Sequence[str], device: str) -> None:
+    """Make the inputs that need one CPU thread and no network, for `make_features` to take up on `device`."""
     for name in names:
         feature = FEATURES[name]
         if feature.early and feature.prepare is not None:
-            clip.prepared[name] = feature.prepare(clip, "cpu")
+            clip.prepared[name] = feature.prepare(clip, "cpu").to(device)
 
 
 def make_features(

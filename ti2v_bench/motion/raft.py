@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from ti2v_bench.model import Frames
 from ti2v_bench.motion.flow import Flow, FlowError, check_frames
 from ti2v_bench.motion.raft_weights import read_raft_weights
+from ti2v_bench.replay import Replayed
 
 LEVELS, RADIUS = 4, 4
 """Correlation pyramid: levels, and cells looked up on each side; the published values."""
+_CORRELATIONS = 2**29
+"""Most correlations of one call, 2 GiB in float32: at 320x512 pixels 16 pairs need a fifth of them."""
 MIN_SIDE = 128
 """The coarsest pyramid level must keep two cells per axis."""
 
@@ -171,7 +174,8 @@ def lookup(pyramid: list[Tensor], coords: Tensor) -> Tensor:
     centre = coords.permute(0, 2, 3, 1).reshape(n * h * w, 1, 1, 2)
     found = []
     for level, corr in enumerate(pyramid):
-        size = torch.tensor([corr.shape[-1] - 1, corr.shape[-2] - 1], device=coords.device, dtype=coords.dtype)
+        # Filled on the device, not copied to it, so that the call can be recorded as a graph.
+        size = torch.stack([coords.new_full((), side - 1) for side in (corr.shape[-1], corr.shape[-2])])
         grid = 2 * (centre / 2**level + window) / size - 1
         found.append(F.grid_sample(corr, grid, align_corners=True).reshape(n, h, w, -1))
     return torch.cat(found, dim=-1).permute(0, 3, 1, 2)
@@ -237,7 +241,10 @@ class Raft(nn.Module):
 
 
 class RaftFlow:
-    """RAFT-large as a flow backend: pads to multiples of 8, runs adjacent frames in batches."""
+    """RAFT-large as a flow backend: pads to multiples of 8, runs adjacent frames in batches.
+
+    On CUDA a batch is one replayed graph where shapes repeat: an update is some seventy small kernels.
+    """
 
     def __init__(
         self,
@@ -245,16 +252,21 @@ class RaftFlow:
         source: str,
         device: str = "cpu",
         updates: int = 20,
-        batch: int = 8,
+        batch: int = 16,
         precision: str = "float32",
     ) -> None:
-        """`precision` other than float32 runs the convolutions so; correlations and flow stay float32."""
-        self.model = model.eval().requires_grad_(False).to(device)
+        """`batch` is the most pairs per call; `precision` other than float32 runs the convolutions so.
+
+        Correlations and flow stay float32.
+        """
+        layout = torch.channels_last if torch.device(device).type == "cuda" else torch.preserve_format
+        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=layout)
+        self._adjacent = Replayed(self._adjacent_in)
         self.device, self.updates, self.batch, self.precision = device, updates, batch, precision
         self.name = f"raft-large ({source}, {updates} updates, {precision})"
 
     @classmethod
-    def load(cls, weights: Path, device: str = "cpu", updates: int = 20, batch: int = 8) -> "RaftFlow":
+    def load(cls, weights: Path, device: str = "cpu", updates: int = 20, batch: int = 16) -> "RaftFlow":
         """Strictly load a checkpoint of either published form.
 
         Raises:
@@ -287,9 +299,13 @@ class RaftFlow:
             )
         left, top = -width % 8 // 2, -height % 8 // 2
         padded = F.pad(video, (left, -width % 8 - left, top, -height % 8 - top), mode="replicate")
-        pairs = range(0, len(padded) - 1, self.batch)
-        chunks = [padded[i : i + self.batch + 1] for i in pairs]
-        lower = self.precision != "float32"
-        with torch.autocast(padded.device.type, getattr(torch, self.precision) if lower else None, enabled=lower):
-            flow = torch.cat([self.model.adjacent(chunk, self.updates) for chunk in chunks])
+        each = (padded.shape[-2] // 8 * (padded.shape[-1] // 8)) ** 2
+        batch = min(self.batch, max(1, _CORRELATIONS // each))
+        chunks = [padded[i : i + batch + 1] for i in range(0, len(padded) - 1, batch)]
+        flow = torch.cat([self._adjacent(chunk, self.updates, self.precision) for chunk in chunks])
         return flow[..., top : top + height, left : left + width].float()
+
+    def _adjacent_in(self, chunk: Tensor, updates: int, precision: str) -> Tensor:
+        lower = precision != "float32"
+        with torch.autocast(chunk.device.type, getattr(torch, precision) if lower else None, enabled=lower):
+            return self.model.adjacent(chunk, updates)

@@ -5,6 +5,7 @@ Results are those of the recorded kernels, to the last bit; what goes is the tim
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -49,18 +50,20 @@ class Replayed:
         self._forward = forward
         self._latest: object = None
         self._recording: _Recording | None = None
+        self._turn = Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the function; what it returns is the caller's own."""
         inputs, form = described((args, kwargs))
         if not inputs or any(value.device.type != "cuda" for value in inputs):
             return self._forward(*args, **kwargs)
-        if form != self._latest:
-            self._latest, self._recording = form, None
-            return self._forward(*args, **kwargs)
-        if self._recording is None:
-            self._recording = self._recorded(args, kwargs)
-        return self._recording.replayed(inputs)
+        with self._turn:
+            if form != self._latest:
+                self._latest, self._recording = form, None
+                return self._forward(*args, **kwargs)
+            if self._recording is None:
+                self._recording = self._recorded(args, kwargs)
+            return self._recording.replayed(inputs)
 
     def _recorded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording:
         inputs: list[Tensor] = []
