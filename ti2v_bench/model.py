@@ -109,6 +109,7 @@ class ModelCard:
     fast: bool = False
     """Whether there is a fast form, `generate --fast`."""
     gpu_memory_gib: float | None = None
-    """Measured peak at the default setting, or None where not measured."""
+    """Measured peak of a sampling step at the default setting, exact form, one pair, all the model's networks loaded
+    (results/speed, rounded up to a tenth); None where not measured."""
     notes: tuple[str, ...] = ()
     """Decisions a user should know: contradictions in what was published, choices made, alternatives."""

@@ -60,6 +60,7 @@ def describe(name: str) -> list[tuple[str, str]]:
     """
     card = load_card(name)
     score = published_scores().get(name)
+    gib = card.gpu_memory_gib
     lines = [
         ("name", card.name),
         ("title", card.title),
@@ -69,7 +70,7 @@ def describe(name: str) -> list[tuple[str, str]]:
         ("precision", card.precision or NONE),
         ("parameters", f"{card.parameters:.0f} million" if card.parameters else NONE),
         ("fast form", "yes (generate --fast)" if card.fast else NONE),
-        ("GPU memory", f"{card.gpu_memory_gib:.1f} GiB measured" if card.gpu_memory_gib else "not measured"),
+        ("GPU memory", f"{gib:.1f} GiB in a sampling step, measured" if gib else "not measured"),
         ("published TI2V score", str(score) if score else NONE),
     ]
     for weight in card.weights:

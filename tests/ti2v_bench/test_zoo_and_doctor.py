@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from ti2v_bench.cli.doctor import doctor as doctor_command
 from ti2v_bench.cli.models import models
 from ti2v_bench.model import ModelCard, WeightFile
 from ti2v_bench.registry import MODELS, UnknownModel
+from ti2v_bench.results import results_folder
 
 CARD = ModelCard(
     name="seine",
@@ -61,6 +63,14 @@ def test_show_names_what_would_be_fetched(monkeypatch: pytest.MonkeyPatch) -> No
     assert "owner/name/b.pt (no revision is pinned: none is published), size unknown" in result.output
     assert "not measured" in result.output
     assert result.output.count("note ") == 2
+
+
+def test_memory_on_the_cards_is_that_of_the_measured_steps_rounded_up() -> None:
+    table = json.loads((results_folder() / "speed" / "generation.json").read_text())
+    exact = {row["model"]: row["gpu_memory_gib"] for row in table["rows"] if row["form"] == "exact"}
+    shown = {card.name: card.gpu_memory_gib for card in zoo.cards() if card.gpu_memory_gib is not None}
+    assert shown == {name: math.ceil(gib * 10) / 10 for name, gib in exact.items()}
+    assert "6.5 GiB in a sampling step, measured" in CliRunner().invoke(models, ["show", "dynamicrafter"]).output
 
 
 def test_show_of_an_unknown_model_suggests_the_nearest() -> None:

@@ -154,6 +154,8 @@ def _print_plan(
     from ti2v_bench.store import open_store
 
     target = costs.local_target() if device == "here" else costs.vendor_target(device)
+    if target is None:
+        click.echo("No GPU here: the hours are those of the GPU that was measured. --plan A100 names another one.")
     speeds = costs.read_speeds(results_folder() / "speed")
     store = open_store(out)
     found = []
@@ -166,7 +168,10 @@ def _print_plan(
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo("Estimates. Weights are downloaded once; a number that is not known is shown as –.")
+    click.echo(
+        "Estimates. Hours leave out loading, what --fast compiles (once), and writing files. GPU memory is the peak of"
+    )
+    click.echo("a sampling step. Weights are downloaded once; a number that is not known is shown as –.")
 
 
 def _executor(name: str) -> "Executor | None":

@@ -2,8 +2,8 @@
 
 Measured tables are the files `results/speed/*.json` that have `device`, `matmul_tflops` (half-precision matrix rate of
 that device in the same run) and rows with `model`, `precision`, `batch`, `seconds_per_video`, `gpu_memory_gib`,
-`video_bytes`, `settings`, `fast`; `tests/benchmarks/bench_generation.py` writes them. On another device, seconds are
-scaled by the ratio of matrix rates: an estimate, and said to be one.
+`settings`, `fast` (and `video_bytes`, where known); `tests/benchmarks/bench_generation.py` writes them. On another
+device, seconds are scaled by the ratio of matrix rates: an estimate, and said to be one.
 """
 
 import json
@@ -37,6 +37,7 @@ class Speed:
     batch: int
     seconds_per_video: float
     gpu_memory_gib: float | None
+    """Peak of a sampling step."""
     video_bytes: int | None
     settings: Mapping[str, str]
     """Changes to the model's own settings, as `--set` gives them."""
@@ -64,6 +65,7 @@ class Cost:
     """Videos still to be made."""
     gpu_hours: float | None
     gpu_memory_gib: float | None
+    """Peak of a sampling step."""
     weights_bytes: int | None
     videos_bytes: int | None
     basis: str
@@ -118,9 +120,12 @@ def estimate(model: str, missing: int, options: ModelOptions, target: Target | N
     bare = Cost(model, missing, None, None, known, None, "not measured")
     if model in MODELS and not weights:
         return replace(bare, gpu_hours=0.0, gpu_memory_gib=0.0, basis="no network: seconds on the CPU")
-    fitting = [speed for speed in speeds if speed.model == model and _fits(speed, options)]
-    if not fitting:
+    if options.weights == "random-tiny":
         return bare
+    measured = [speed for speed in speeds if speed.model == model]
+    fitting = [speed for speed in measured if _fits(speed, options)]
+    if not fitting:
+        return replace(bare, basis=_what_is(measured)) if measured else bare
     best = max(fitting, key=lambda speed: (target is not None and _same(speed.device, target.name), speed.batch))
     factor, words = _scale(best, target)
     return replace(
@@ -130,6 +135,15 @@ def estimate(model: str, missing: int, options: ModelOptions, target: Target | N
         videos_bytes=None if best.video_bytes is None else missing * best.video_bytes,
         basis=f"measured on {best.device}, {best.date}, batch {best.batch}{words}",
     )
+
+
+def _what_is(measured: Iterable[Speed]) -> str:
+    """Of a model that was measured otherwise than it is asked for: how."""
+    ways = set()
+    for speed in measured:
+        changes = (f"{name}={value}" for name, value in speed.settings.items())
+        ways.add(" ".join(["fast" if speed.fast else "exact", speed.precision, *changes]))
+    return f"not measured like this, only {', '.join(sorted(ways))}"
 
 
 def _fits(speed: Speed, options: ModelOptions) -> bool:
@@ -214,7 +228,7 @@ def matmul_tflops(device: str, side: int = 8192, seconds: float = 0.5) -> float:
 
 
 def cost_table(costs: Iterable[Cost], workers: int, price: float | None) -> list[tuple[str, ...]]:
-    """Header, one row per model, and the sum over those that are measured, as text.
+    """Header, one row per model, and the sum over those that are measured (of memory the largest), as text.
 
     Args:
         costs: one per model.
@@ -224,16 +238,16 @@ def cost_table(costs: Iterable[Cost], workers: int, price: float | None) -> list
     costs = list(costs)
     header = ("model", "missing", "GPU-hours", f"hours on {workers}", "GPU memory", "weights", "videos", "rests on")
     rows = [_cells(cost, workers) for cost in costs]
-    hours = sum(cost.gpu_hours or 0 for cost in costs)
-    unknown = sum(cost.gpu_hours is None for cost in costs)
+    known = [cost.gpu_hours for cost in costs if cost.gpu_hours is not None]
+    unknown = len(costs) - len(known)
     more = f"not measured and not counted: {unknown} of {len(costs)} models" if unknown else ""
     total = Cost(
         "total",
         sum(cost.missing for cost in costs),
-        hours,
-        max((cost.gpu_memory_gib or 0 for cost in costs), default=0),
-        sum(cost.weights_bytes or 0 for cost in costs),
-        sum(cost.videos_bytes or 0 for cost in costs),
+        sum(known) if known else None,
+        max((cost.gpu_memory_gib for cost in costs if cost.gpu_memory_gib is not None), default=None),
+        _sum(cost.weights_bytes for cost in costs),
+        _sum(cost.videos_bytes for cost in costs),
         more,
     )
     table = [header, *rows, _cells(total, workers)]
@@ -241,6 +255,13 @@ def cost_table(costs: Iterable[Cost], workers: int, price: float | None) -> list
         return table
     money = ["cost", *(_money(cost.gpu_hours, price) for cost in [*costs, total])]
     return [(*row[:3], text, *row[3:]) for row, text in zip(table, money, strict=True)]
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """None where one is unknown: the sum of the others would look like a sum of all."""
+    sizes = list(sizes)
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _cells(cost: Cost, workers: int) -> tuple[str, ...]:

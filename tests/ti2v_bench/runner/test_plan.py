@@ -74,7 +74,35 @@ def test_what_was_not_measured_is_not_guessed(folder: Path) -> None:
     assert costs.estimate("static", 10, ModelOptions(batch=1), None, []).gpu_hours == 0
     rows = costs.cost_table([cost], 1, 3.0)
     assert rows[1][2:4] == ("–", "–")
+    assert rows[-1][2:7] == ("–",) * 5
     assert "not measured and not counted: 1 of 1 models" in rows[-1][-1]
+    tiny = costs.estimate("a.b:Slow", 10, ModelOptions(weights="random-tiny"), None, costs.read_speeds(folder))
+    assert tiny.gpu_hours is None
+
+
+def test_a_sum_with_an_unknown_part_is_unknown_and_memory_is_the_largest() -> None:
+    known = costs.Cost("a", 1, 1.0, 3.5, 2_000_000_000, 5_000_000, "")
+    rows = costs.cost_table([known, known], 1, None)
+    assert rows[-1][4:7] == ("3.5 GiB", "4.0 GB", "10 MB")
+    rows = costs.cost_table([known, costs.Cost("b", 1, 1.0, 9.0, None, None, "")], 1, None)
+    assert rows[-1][2:7] == ("2.00", "2.00", "9.0 GiB", "–", "–")
+
+
+def test_a_model_that_was_measured_otherwise_says_how(folder: Path) -> None:
+    asked = ModelOptions(settings={"steps": "25"}, fast=True)
+    cost = costs.estimate("a.b:Slow", 200, asked, None, costs.read_speeds(folder))
+    assert (cost.gpu_hours, cost.basis) == (None, "not measured like this, only exact float16")
+
+
+def test_the_published_table_gives_the_hours_that_it_sums_up_itself() -> None:
+    """Oracle: `whole_bench` of generation.json, summed by the benchmark: 320 videos per model."""
+    path = results.results_folder() / "speed" / "generation.json"
+    speeds = costs.read_speeds(path.parent)
+    for total in json.loads(path.read_text())["whole_bench"]:
+        precision = "float16" if total["form"] == "half" else None
+        options = ModelOptions(precision=precision, fast=total["form"] != "exact")
+        found = [costs.estimate(model, 320, options, None, speeds) for model in total["models"]]
+        assert sum(cost.gpu_hours or 0 for cost in found) == pytest.approx(total["gpu_hours"], abs=0.006)
 
 
 def test_only_rows_with_the_asked_settings_precision_and_form_count(folder: Path) -> None:
@@ -141,3 +169,12 @@ def test_plan_without_a_name_takes_this_machine(bench: Bench, tmp_path: Path) ->
     )
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_plan_without_a_gpu_says_whose_hours_they_are(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "local_target", lambda: None)
+    arguments = ["--bench", str(bench.root), "--model", "seine", "--out", str(tmp_path / "out"), "--plan"]
+    result = CliRunner().invoke(generate, arguments)
+    assert result.output.startswith("No GPU here: the hours are those of the GPU that was measured.")
