@@ -3,6 +3,7 @@
 Results are those of the recorded kernels, to the last bit; what goes is the time between them (results/speed).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 Forward = Callable[..., Any]
 
@@ -50,20 +53,33 @@ class Replayed:
         self._forward = forward
         self._latest: object = None
         self._recording: _Recording | None = None
+        self._recordable = True
         self._turn = Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the function; what it returns is the caller's own."""
         inputs, form = described((args, kwargs))
-        if not inputs or any(value.device.type != "cuda" for value in inputs):
+        if not on_one_gpu(inputs):
             return self._forward(*args, **kwargs)
         with self._turn:
             if form != self._latest:
                 self._latest, self._recording = form, None
                 return self._forward(*args, **kwargs)
+            if self._recording is None and self._recordable:
+                self._recording = self._tried(args, kwargs)
             if self._recording is None:
-                self._recording = self._recorded(args, kwargs)
+                return self._forward(*args, **kwargs)
             return self._recording.replayed(inputs)
+
+    def _tried(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording | None:
+        try:
+            return self._recorded(args, kwargs)
+        except torch.OutOfMemoryError:
+            raise  # whoever runs this makes its batch smaller and comes again
+        except RuntimeError as error:
+            self._recordable = False
+            _log.warning("not replayed as a CUDA graph, only slower: %s", str(error).splitlines()[0])
+            return None
 
     def _recorded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording:
         inputs: list[Tensor] = []
@@ -78,6 +94,11 @@ class Replayed:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             output = self._forward(*own_args, **own_kwargs)
         return _Recording(graph, inputs, output)
+
+
+def on_one_gpu(tensors: list[Tensor]) -> bool:
+    """Whether there are any, and all lie on one CUDA device."""
+    return {value.device.type for value in tensors} == {"cuda"} and len({value.device for value in tensors}) == 1
 
 
 def described(value: Any) -> tuple[list[Tensor], Any]:

@@ -25,8 +25,8 @@ _AT_ONCE = 16
 """Bytes that a thread reads at once, where every row begins at a multiple of them."""
 
 
-@triton.jit
-def _attend(
+@triton.jit  # type: ignore[untyped-decorator]
+def _attend(  # type: ignore[no-untyped-def]
     q, k, v, bias, out, sequences, scale,
     q_n: tl.constexpr, q_h: tl.constexpr, q_l: tl.constexpr, k_n: tl.constexpr, k_h: tl.constexpr, k_l: tl.constexpr,
     v_n: tl.constexpr, v_h: tl.constexpr, v_l: tl.constexpr,

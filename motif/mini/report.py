@@ -257,9 +257,9 @@ def main() -> None:
     rows, both = records(args.studies, RUNS), records(args.studies, PAIR)
     about = json.loads(next(s / "about.json" for s in args.studies if (s / "about.json").is_file()).read_text())
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, found in ((RUNS, rows), (PAIR, both)):
+    for name, found, scenes in ((RUNS, rows, 2), (PAIR, both, 6)):
         (args.out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
-        pictures = montage([study / name for study in args.studies], CELLS, seed=0)
+        pictures = montage([study / name for study in args.studies], CELLS, seed=0, scenes=scenes)
         if pictures is not None:
             Image.fromarray(pictures).save(args.out / f"{name}.png")
     (args.out / "about.json").write_text(json.dumps(about, indent=1) + "\n")

@@ -104,12 +104,12 @@ def line(record: Record) -> str:
     )
 
 
-def montage(folders: Sequence[Path], cells: Iterable[str], seed: int) -> NDArray[np.uint8] | None:
-    """Frames of six test scenes side by side, the cells of one scene below each other; None without any clips."""
+def montage(folders: Sequence[Path], cells: Iterable[str], seed: int, scenes: int) -> NDArray[np.uint8] | None:
+    """Frames of some test scenes side by side, the cells of one scene below each other; None without any clips."""
     found = [path for cell in cells if (path := _first(folders, f"{cell}-{seed}.npy")) is not None]
     if not found:
         return None
-    shown = [np.load(path) for path in found]
+    shown = [np.load(path)[:scenes] for path in found]
     rows = [np.concatenate(list(row), axis=1) for row in _rows(shown)]
     return np.concatenate(rows)
 

@@ -185,6 +185,12 @@ def surroundings(device: str) -> dict[str, str]:
     return {"device": torch.cuda.get_device_name(0) if on_gpu else "CPU", "torch": torch.__version__}
 
 
+def again(options: argparse.Namespace) -> str:
+    """The command that makes the table, without what only says where and for how long."""
+    said = [f"--{name} {getattr(options, name)}" for name in ("models", "forms", "batches", "weights", "device")]
+    return " ".join(["python tests/benchmarks/bench_generation.py", *said, f"--timed {options.timed}", "--out OUT"])
+
+
 def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
     """Both files, whole at every time."""
     from tests.benchmarks.generation_table import gpu_hours, markdown, with_ratio
@@ -195,7 +201,7 @@ def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
         "what": "Models at their published size and steps, random weights",
         **surroundings(options.device),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python", "tests/benchmarks/bench_generation.py", *sys.argv[1:]]),
+        "command": again(options),
         "matmul_tflops": max((row["matmul_tflops"] for row in rows if "error" not in row), default=0.0),
         "whole_bench": gpu_hours(rows),
         "rows": rows,

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -184,6 +185,9 @@ def main() -> None:
         "torch": torch.__version__,
         "size": [settings.frames, settings.height, settings.width],
         "tiny": args.tiny,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python tests/benchmarks/bench_motif_train.py --seconds {args.seconds:.0f} --device {args.device} "
+        "--out OUT",
     }
     found: dict[str, list[dict[str, object]]] = {"heatmaps": [], "training": []}
 
@@ -203,7 +207,12 @@ def write(out: Path, about: dict[str, object], found: dict[str, list[dict[str, o
     """Both tables, as far as they go."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "motif_train.json").write_text(json.dumps(about | found, indent=1))
-    lines = [f"{about['machine']}, torch {about['torch']}, {about['size']}", ""]
+    lines = ["# MotiF at full size: a training step, and heatmaps", ""]
+    lines += [
+        f"{about['machine']}, torch {about['torch']}, {about['date']}; frames, height, width {about['size']}.",
+        "",
+    ]
+    lines += [f"`{about['command']}`", "", "Medians; how many steps were timed stands in the .json.", ""]
     lines += ["| what | clips per step | s per step | peak GiB | MFU of 790 TFLOP/s |", "|---|---|---|---|---|"]
     for row in found["training"]:
         lines.append(

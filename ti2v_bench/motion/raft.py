@@ -259,8 +259,9 @@ class RaftFlow:
 
         Correlations and flow stay float32.
         """
-        layout = torch.channels_last if torch.device(device).type == "cuda" else torch.preserve_format
-        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=layout)
+        self.model = model.eval().requires_grad_(False).to(device)
+        if torch.device(device).type == "cuda":
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._adjacent = Replayed(self._adjacent_in)
         self.device, self.updates, self.batch, self.precision = device, updates, batch, precision
         self.name = f"raft-large ({source}, {updates} updates, {precision})"
