@@ -29,7 +29,7 @@ class Order:
     seeds: tuple[int, ...]
     checkpoints: tuple[int, ...]
     done: tuple[Path, ...] = ()
-    """Other folders of that kind, whose runs are not repeated."""
+    """Other folders of that kind, or in their place a `<folder>.jsonl` of the report; their runs are not repeated."""
     share: tuple[int, int] = (0, 1)
     """(i, n): of the missing runs, every n-th from the i-th on; for n processes on n devices."""
     keep_at: tuple[int, ...] = ()
@@ -38,8 +38,9 @@ class Order:
     def missing(self) -> list[tuple[str, int]]:
         """(cell, seed) of this share, seed by seed: a study cut short still compares all cells on the same seeds."""
         everything = [(cell, seed) for seed in self.seeds for cell in self.cells][self.share[0] :: self.share[1]]
-        folders = (self.folder, *self.done)
-        return [(c, s) for c, s in everything if not any((folder / _name(c, s)).is_file() for folder in folders)]
+        places = (place for folder in self.done for place in (folder, folder.with_suffix(".jsonl")))
+        made = {(r["cell"], r["seed"]) for r in read_runs(place for place in places if place.exists())}
+        return [(c, s) for c, s in everything if (c, s) not in made and not (self.folder / _name(c, s)).is_file()]
 
 
 def carry_out(study: Study, order: Order) -> int:

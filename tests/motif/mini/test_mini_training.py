@@ -150,6 +150,11 @@ def test_a_study_makes_each_missing_run_once_and_its_checkpoint_is_a_model(tmp_p
     assert ratio > 0
     elsewhere = Order(tmp_path / "b", float("inf"), ("plain", "mask"), (0, 1), (1, 2), done=(tmp_path,))
     assert elsewhere.missing() == [("plain", 1), ("mask", 1)]
+    (tmp_path / "kept.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert replace(elsewhere, done=(tmp_path / "kept",)).missing() == [
+        ("plain", 1),
+        ("mask", 1),
+    ]  # as a report keeps it
     assert carry_out(study, replace(elsewhere, until=0.0)) == 2  # no time: nothing is begun
     assert not (tmp_path / "b").exists()
     model, words = load_mini(tmp_path / "mask-0-2.safetensors")
