@@ -181,9 +181,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of runs/, pilot/, pair/ and about.json")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the drawn clips, 5 GB each")
     parser.add_argument("--minutes", type=float, default=9.0, help="no run is begun that would end later")
-    parser.add_argument(
-        "--done", type=Path, nargs="*", default=[], help="other studies, or reports of them, whose runs count"
-    )
+    parser.add_argument("--done", type=Path, nargs="*", default=[], help="other studies, or reports, whose runs count")
     parser.add_argument("--share", type=share, default=(0, 1), help="I/N: every N-th missing run, for N processes")
     parser.add_argument("--cells", type=cells, default=tuple(CELLS))
     parser.add_argument("--seeds", type=ints, default=(0, 1, 2, 3, 4))

@@ -6,8 +6,8 @@
         --faster fast fast,precision=bfloat16 fast,steps=25 --out OUT
 
 A setting is a comma-separated list of what `generate --set` takes, and `fast` or `precision=…`. Every video is made
-with seed 0 from the same pictures and prompts, by one setting after another. Without --bench the embedded `shapes` bench
-is drawn. Writes `faster_<model>.json` and `.md`. With random weights only the seconds mean anything.
+with seed 0 from the same pictures and prompts, by one setting after another. Without --bench, the embedded bench is
+drawn. Writes `faster_<model>.json` and `.md`. With random weights only the seconds mean anything.
 """
 
 import argparse
