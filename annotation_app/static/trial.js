@@ -33,6 +33,8 @@ if (bearer) {
   history.replaceState(null, "", location.pathname);
 }
 
+const PATIENCE = 30000; // milliseconds
+
 async function ask(path, body) {
   const headers = {};
   const session = kept.getItem("ti2v-session");
@@ -40,20 +42,33 @@ async function ask(path, body) {
   if (body) headers["content-type"] = "application/json";
   const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), cache: "no-store" };
   for (let attempt = 0; ; attempt++) {
-    let reply;
-    try {
-      reply = await fetch(`/api/${path}`, options);
-    } catch {
-      reply = null;
-    }
+    const reply = await once(path, options);
     if (reply && ![429, 502, 503, 504].includes(reply.status)) {
       banner("");
-      return { status: reply.status, ...(await reply.json().catch(() => ({}))) };
+      return reply;
     }
     banner(reply && reply.status === 429
       ? "That was very fast. One moment…"
       : "No connection to the study just now. What you answered is kept and sent as soon as it is back.");
     await new Promise((done) => setTimeout(done, Math.min(300 * 2 ** attempt, 4000)));
+  }
+}
+
+// The reply, or null if there is none: where what is sent gets lost on the way, a request would hang for minutes.
+async function once(path, options) {
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), PATIENCE);
+  try {
+    const reply = await fetch(`/api/${path}`, { ...options, signal: patience.signal });
+    const body = await reply.json().catch((error) => {
+      if (patience.signal.aborted) throw error;
+      return {}; // a proxy's page
+    });
+    return { status: reply.status, ...body };
+  } catch {
+    return null;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -208,6 +208,40 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
 
 
 @pytest.mark.browser
+def test_a_request_that_is_never_answered_is_sent_again(served: Served, browser) -> None:  # type: ignore[no-untyped-def]
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.clock.install()
+    Lab(served.store, None, "").join("unheard")  # type: ignore[arg-type]
+    asked: list[str] = []
+
+    def hang_once(route) -> None:  # type: ignore[no-untyped-def]
+        asked.append(route.request.post_data)
+        if len(asked) > 1:
+            route.continue_()
+
+    page.route("**/api/choose", hang_once)
+    page.goto(served.url)
+    page.fill("#ti2v-name", "unheard")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-id=choiceSet]:not([disabled])")
+    page.keyboard.press("a")
+    page.wait_for_timeout(200)
+    assert len(asked) == 1
+    assert not page.is_visible("[data-id=banner]")
+    page.clock.fast_forward(30_000)
+    page.wait_for_selector("[data-id=banner]:visible")  # no connection
+    page.clock.fast_forward(1_000)
+    page.wait_for_selector("[data-id=banner]:visible", state="hidden")
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
+    page.keyboard.press("1")
+    page.wait_for_selector("[data-id=submit]:not([disabled])")
+    context.close()
+
+
+@pytest.mark.browser
 @pytest.mark.timeout(300)  # two servers start and import their page, which a busy machine takes its time for
 def test_a_choice_survives_that_the_server_is_killed_in_mid_task(tmp_path: Path, browser) -> None:  # type: ignore[no-untyped-def]
     database, port = write_study(tmp_path, PLAIN, pairs=2), free_port()
@@ -241,7 +275,7 @@ def test_a_choice_survives_that_the_server_is_killed_in_mid_task(tmp_path: Path,
         page.wait_for_selector("[data-id=banner]:visible")
         assert page.is_checked("input[value=right]")
         process = start()
-        page.wait_for_function("document.querySelector('[data-id=count]').textContent.startsWith('2 ')")
+        page.wait_for_function("document.querySelector('[data-id=count]').textContent.startsWith('2 ')", polling=200)
         assert vote_table(database)[["choice", "reasons"]].to_numpy().tolist() == [["right", "image_alignment"]]
         page.close()
     finally:
