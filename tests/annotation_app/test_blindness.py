@@ -113,7 +113,7 @@ def test_a_task_in_the_browser_reveals_nothing_either(served: Served, sources: P
     page.keyboard.press("a")
     page.keyboard.press("0")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('[data-id=count]').textContent.startsWith('2 ')")
+    page.wait_for_function("document.querySelector('[data-id=count]').textContent.startsWith('2 ')", polling=100)
     texts = [page.content(), page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")]
     for reply in replies:
         if "/assets/" in reply.url or "/static/" in reply.url:

@@ -48,7 +48,7 @@ def votes_of(served: Served, name: str) -> list[tuple[str, str]]:
 
 
 def next_task(page, before: str) -> None:  # type: ignore[no-untyped-def]
-    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent !== {before!r}")
+    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent !== {before!r}", polling=100)
     page.wait_for_selector(OPEN)
 
 
@@ -102,7 +102,7 @@ def test_three_votes_by_touch_are_in_the_database(served: Served, open_page: Cal
     page.tap("[data-act=play]")
     assert page.inner_text("[data-id=playLabel]") == "Play"
     page.tap("[data-act=undo]")
-    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === {before!r}")
+    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === {before!r}", polling=100)
     assert votes_of(served, "Finger") == wanted[:2]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -118,7 +118,7 @@ def test_enter_and_space_after_a_click_do_not_untick_a_reason(served: Served, op
     next_task(page, before)
     assert votes_of(served, "Mixed") == [("right", "object_motion")]
     page.keyboard.press("u")
-    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === {before!r}")
+    page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === {before!r}", polling=100)
     assert votes_of(served, "Mixed") == []
     assert page.is_checked("input[value=right]")
     assert page.is_checked("input[value=object_motion]")

@@ -144,7 +144,9 @@ def test_a_person_goes_from_the_door_to_the_end_by_keyboard_and_every_page_is_ac
     assert [page.input_value(f"input[name=q{n}]:checked") for n in range(3)] == [str(answer) for answer in RIGHT]
     page.keyboard.press("Enter")
     for number, key in enumerate("txb"):
-        page.wait_for_function(f"document.querySelector('[data-id=count]').textContent === '{number + 1} of 3'")
+        page.wait_for_function(
+            f"document.querySelector('[data-id=count]').textContent === '{number + 1} of 3'", polling=100
+        )
         if page.query_selector("dialog[open]"):
             page.keyboard.press("Enter")  # the break reminder
         page.wait_for_selector("[data-id=choiceSet]:not([disabled])")
@@ -187,21 +189,21 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
     page.wait_for_selector("[data-id=choiceSet]:not([disabled])")
     page.keyboard.press("a")
     page.keyboard.press("1")
-    page.wait_for_function("document.querySelectorAll('video')[0].src.length > 0")
+    page.wait_for_function("document.querySelectorAll('video')[0].src.length > 0", polling=100)
     for _ in range(150):  # the next pair loads while this one plays
         page.wait_for_timeout(100)
         if len(loaded) >= 3:
             break
     page.wait_for_timeout(300)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('[data-id=count]').textContent === '2 of 3'")
+    page.wait_for_function("document.querySelector('[data-id=count]').textContent === '2 of 3'", polling=100)
     assert page.get_attribute("video[data-id=left]", "src").startswith("blob:")
     page.keyboard.press("p")
     page.keyboard.press("Enter")  # a slip of the finger reports nothing
     page.wait_for_selector("dialog", state="hidden")
     page.keyboard.press("p")
     page.click("dialog button:has-text('Both')")
-    page.wait_for_function("document.querySelector('[data-id=count]').textContent === '3 of 3'")
+    page.wait_for_function("document.querySelector('[data-id=count]').textContent === '3 of 3'", polling=100)
     with served.store._database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM task WHERE status = 'broken'").scalar_one() == 1
     context.close()
