@@ -46,7 +46,8 @@ class Replayed:
 
     A call is recorded when it is like the one before it: by then everything is compiled, and shapes that come only once
     or take turns are never recorded. Only the latest recording is kept, since each keeps the memory of a call.
-    Calls that hold a tensor of another device go through.
+    Calls with tensors of other devices go through, and so does every call after one that CUDA would not record, which
+    is logged. Several threads may call; one at a time is served.
     """
 
     def __init__(self, forward: Forward) -> None:
@@ -98,7 +99,8 @@ class Replayed:
 
 def on_one_gpu(tensors: list[Tensor]) -> bool:
     """Whether there are any, and all lie on one CUDA device."""
-    return {value.device.type for value in tensors} == {"cuda"} and len({value.device for value in tensors}) == 1
+    devices = {value.device for value in tensors}
+    return len(devices) == 1 and devices.pop().type == "cuda"
 
 
 def described(value: Any) -> tuple[list[Tensor], Any]:
@@ -113,11 +115,11 @@ def described(value: Any) -> tuple[list[Tensor], Any]:
 
 
 def mapped(value: Any, change: Callable[[Tensor], object]) -> Any:
-    """A nest of tuples, lists and dictionaries with every tensor changed."""
+    """A nest of tuples, lists and dictionaries with every tensor changed; named tuples stay as they are."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
         return {key: mapped(part, change) for key, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)(mapped(part, change) for part in value)
     return value

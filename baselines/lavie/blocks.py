@@ -9,18 +9,18 @@ from torch.nn import functional as F
 
 from baselines.lavie.attention import FramePositions, RotaryFrequencies, Transformer
 from baselines.lavie.config import LavieConfig
-from baselines.nn.clip_norm import clip_norm
+from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.folding import Resample
 
 
-class ClipNorm(nn.GroupNorm):
-    """Group norm whose statistics run over frames, height and width together, followed by SiLU."""
+class ClipNormSiLU(ClipNorm):
+    """Group norm over whole clips, followed by SiLU; of frames that are folded into the batch."""
 
     def forward(self, x: Tensor, frames: int) -> Tensor:  # type: ignore[override]
         """(B x F, C, H, W) -> same."""
         n, c, h, w = x.shape
         clips = x.view(-1, frames, c, h, w).transpose(1, 2)  # B C F H W
-        normed = F.silu(clip_norm(self, clips))
+        normed = F.silu(super().forward(clips))
         return normed.permute(0, 2, 3, 4, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -29,10 +29,10 @@ class ResNet(nn.Module):
 
     def __init__(self, config: LavieConfig, width: int, out: int) -> None:
         super().__init__()
-        self.norm1 = ClipNorm(config.groups, width, eps=config.eps)
+        self.norm1 = ClipNormSiLU(config.groups, width, eps=config.eps)
         self.conv1 = nn.Conv2d(width, out, 3, padding=1)
         self.time_emb_proj = nn.Linear(4 * config.channels[0], out)
-        self.norm2 = ClipNorm(config.groups, out, eps=config.eps)
+        self.norm2 = ClipNormSiLU(config.groups, out, eps=config.eps)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(width, out, 1) if width != out else None
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lavie.attention import RotaryFrequencies
-from baselines.lavie.blocks import ClipNorm, Down, Middle, Up
+from baselines.lavie.blocks import ClipNormSiLU, Down, Middle, Up
 from baselines.lavie.config import LavieConfig
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
 from baselines.nn.folding import fold, unfold
@@ -27,7 +27,7 @@ class LavieUNet(nn.Module):
         self.down_blocks = nn.ModuleList(Down(config, level, rotary) for level in levels)
         self.mid_block = Middle(config, rotary)
         self.up_blocks = nn.ModuleList(Up(config, level, rotary) for level in reversed(levels))
-        self.conv_norm_out = ClipNorm(config.groups, width, eps=config.eps)
+        self.conv_norm_out = ClipNormSiLU(config.groups, width, eps=config.eps)
         self.conv_out = nn.Conv2d(width, config.out_channels, 3, padding=1)
 
     @property

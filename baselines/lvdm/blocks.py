@@ -12,8 +12,8 @@ from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
 from baselines.nn.clip_norm import ClipNorm
 
 
-def _norm_act(channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.GroupNorm(32, channels, eps=1e-5), nn.SiLU()
+def _norm_act(channels: int, norm: type[nn.GroupNorm] = nn.GroupNorm) -> tuple[nn.Module, nn.Module]:
+    return norm(32, channels, eps=1e-5), nn.SiLU()
 
 
 class FrameConv(nn.Conv3d):
@@ -32,10 +32,9 @@ class TemporalConv(nn.Module):
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(ClipNorm(32, channels, eps=1e-5), nn.SiLU(), FrameConv(channels))
+        self.conv1 = nn.Sequential(*_norm_act(channels, ClipNorm), FrameConv(channels))
         self.conv2, self.conv3, self.conv4 = (
-            nn.Sequential(ClipNorm(32, channels, eps=1e-5), nn.SiLU(), nn.Dropout(dropout), FrameConv(channels))
-            for _ in range(3)
+            nn.Sequential(*_norm_act(channels, ClipNorm), nn.Dropout(dropout), FrameConv(channels)) for _ in range(3)
         )
 
     def forward(self, x: Tensor, frames: int) -> Tensor:

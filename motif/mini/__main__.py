@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def main() -> None:
 
 
 def _study(args: argparse.Namespace, began: float, until: float) -> int:
+    for folder in args.done:
+        if not folder.is_dir():
+            raise StudyError(f"--done names {folder}, which is no folder. Name a study or a report of one.")
     base = StudySettings(
         clips=args.clips, tests=args.tests, tiny=args.tiny, size=args.size, checkpoints=args.checkpoints,
         flow_size=max(args.size, StudySettings.flow_size), channels=args.channels,
@@ -153,6 +157,7 @@ def _about(args: argparse.Namespace, settings: StudySettings, study: Study) -> N
         "settings": asdict(settings),
         "machine": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
         "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
         "opencv": cv2.__version__,  # flow is estimated by it
         "parameters": study.flat.numel(),
         "compiled": args.compile,

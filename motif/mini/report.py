@@ -79,9 +79,14 @@ def against_plain(rows: Sequence[Row], cell: str, measure: Callable[[Row], float
         return Estimate(None, None, None, LEVEL, n, method, f"not reached in {len(both) - n} of {len(both)} pairs")
     if not n:
         return Estimate(None, None, None, LEVEL, 0, method, "no run")
-    mean = float(np.mean(values))
     if n == 1:
-        return Estimate(mean, None, None, LEVEL, 1, method, "one seed has no spread")
+        return Estimate(values[0], None, None, LEVEL, 1, method, "one seed has no spread")
+    return student(values, method)
+
+
+def student(values: Sequence[float] | NDArray[np.float64], method: str) -> Estimate:
+    """Mean of two or more values with Student's interval; `method` says over what."""
+    mean, n = float(np.mean(values)), len(values)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
     return Estimate(mean, mean - half, mean + half, LEVEL, n, method)
 
@@ -307,7 +312,7 @@ def markdown(
     lines = [
         "# The motion focal loss in miniature",
         "",
-        f"{about['machine']}, torch {about['torch']}, {1e3 * pace:.1f} ms per step of batch "
+        f"{about['machine']}, torch {about['torch']}, {about['date']}; {1e3 * pace:.1f} ms per step of batch "
         f"{settings['train']['batch']}; {settings['tests']} test scenes per run and checkpoint, half of them with "
         "combinations of words that training never saw.",
         "",

@@ -43,7 +43,7 @@ def main() -> None:
         tasks = list(planned(options, scratch))
         rows = known_rows(options, tasks)
         have = {name_of(row) for row in rows}
-        kernels: dict[str, Any] = {}
+        kernels = known_kernels(options)
         tasks = [task for task in tasks if name_of(task) not in have or needs_exact(task, tasks, have)]
         if not options.no_warm_up:
             warm_up([task for task in tasks if task["form"] != "exact"], options)
@@ -58,11 +58,10 @@ def main() -> None:
             kernels[" ".join(map(str, name_of(row)))] = row.pop("kernels", [])
             rows = [*(row for row in rows if name_of(row) != name_of(task)), row]
             print("   ", row, flush=True)
-            write(options, rows)
-            (options.out / "kernels.json").write_text(json.dumps(kernels, indent=1))
+            write(options, rows, kernels)
         if following is not None:
             following.kill()
-    write(options, rows)
+    write(options, rows, kernels)
 
 
 def arguments() -> argparse.Namespace:
@@ -128,6 +127,13 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
     return [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
 
 
+def known_kernels(options: argparse.Namespace) -> dict[str, Any]:
+    """The kernels that an earlier run in the same folder listed."""
+    path = options.out / "kernels.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def warm_up(tasks: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
     """Fill the compiler's cache, several models at once: compiling takes cores, not the GPU."""
     waiting, running = list(tasks), dict[subprocess.Popen[bytes], str]()
@@ -191,8 +197,8 @@ def again(options: argparse.Namespace) -> str:
     return " ".join(["python tests/benchmarks/bench_generation.py", *said, f"--timed {options.timed}", "--out OUT"])
 
 
-def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
-    """Both files, whole at every time."""
+def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]], kernels: dict[str, Any]) -> None:
+    """All files, whole at every time."""
     from tests.benchmarks.generation_table import gpu_hours, markdown, with_ratio
 
     order = {name: place for place, name in enumerate(options.models.split(","))}
@@ -206,7 +212,12 @@ def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> None:
         "whole_bench": gpu_hours(rows),
         "rows": rows,
     }
-    for name, text in (("generation.json", json.dumps(table, indent=1) + "\n"), ("generation.md", markdown(table))):
+    files = {
+        "generation.json": json.dumps(table, indent=1) + "\n",
+        "generation.md": markdown(table),
+        "kernels.json": json.dumps(kernels, indent=1) + "\n",
+    }
+    for name, text in files.items():
         partial = options.out / f".{name}.partial"
         partial.write_text(text)
         partial.replace(options.out / name)

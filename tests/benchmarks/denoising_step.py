@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ti2v_bench.records import Pair
+from ti2v_bench.replay import mapped
 
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 """Arguments of one call."""
@@ -139,17 +140,6 @@ def make(model: Any, batch: int = 1) -> None:
 def noise_pair(folder: Path) -> Pair:
     Image.effect_noise((512, 512), 60).convert("RGB").save(folder / "cat1.png")
     return Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", folder / "cat1.png")
-
-
-def mapped(value: Any, change: Callable[[Tensor], object]) -> Any:
-    """A nest of tuples, lists and dictionaries with every tensor changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: mapped(part, change) for key, part in value.items()}
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(mapped(part, change) for part in value)
-    return value
 
 
 def copied(value: Any) -> Any:

@@ -25,11 +25,10 @@ HEADER = [
     "than three times per step, one call. It is timed alone, on the inputs of a real call; a video is that times the",
     "published number of steps, plus what a short video took of the autoencoder and of all the rest (text and picture",
     "encoders, sampler) in the exact form, mp4 not included. MFU: counted arithmetic of the step over its time, as a",
-    "share of the bfloat16 matrix rate of",
-    "the same process. Deviation: of the step's output from the exact form's, relative L2. Official: the official",
-    "code's denoising alone, measured elsewhere on one H200 and given to this project; ratio: that over our",
-    "denoising, so indicative where the device differs. Start: from the birth of a process with a filled compiler's",
-    "cache to the end of its first step.",
+    "share of the bfloat16 matrix rate of the same process. Deviation: of the step's output from the exact form's,",
+    "relative L2. Official: the official code's denoising alone, measured elsewhere on one H200 and given to this",
+    "project; ratio: that over our denoising, so indicative where the device differs. Start: from the birth of a",
+    "process with a filled compiler's cache to the end of its first step.",
 ]
 
 

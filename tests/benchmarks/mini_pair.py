@@ -9,24 +9,26 @@ training, as of all. Clips of one pair are not independent, so intervals are ove
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
-from scipy import stats
 
 from motif.mini.judge import OUTCOMES, Judge, cases
 from motif.mini.model import CHECKPOINTS, Mini, SampleSettings, picture
+from motif.mini.report import student
+from tests.benchmarks.metrics_speed import processor
 from ti2v_bench.bench import load_bench
-from ti2v_bench.records import Estimate
 from ti2v_bench.shapes import join, read_scenes, write_shapes
+
+OVER_PAIRS = "Student's t over pairs, seeds averaged"
 
 
 def main() -> None:
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
+    if args.pairs < 2 or args.seeds < 1:
+        parser.error("an interval needs two pairs or more, and one seed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shapes(folder, pairs=args.pairs)
@@ -57,7 +61,7 @@ def main() -> None:
             cpu = (time.process_time() - used) / (args.pairs * args.seeds)
             right[name] = (np.stack(outcomes) == 0).mean(0)
             found[name] = {
-                "accuracy": asdict(over_pairs(right[name])),
+                "accuracy": asdict(student(right[name], OVER_PAIRS)),
                 "outcomes": dict(
                     zip(OUTCOMES, np.bincount(np.concatenate(outcomes), minlength=5).tolist(), strict=True)
                 ),
@@ -66,17 +70,12 @@ def main() -> None:
                 "cpu_seconds_per_video": cpu,
             }
             print(name, found[name], flush=True)
-    found["difference"] = asdict(over_pairs(right["motif-mini"] - right["plain-mini"]))
+    found["difference"] = asdict(student(right["motif-mini"] - right["plain-mini"], OVER_PAIRS))
     found["settings"] = asdict(SampleSettings()) | {"seeds": args.seeds, "pairs": args.pairs}
-    found["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread, torch {torch.__version__}"
+    found["machine"] = f"{processor()}, {torch.get_num_threads()} thread, torch {torch.__version__}"
+    found["date"] = datetime.now(UTC).date().isoformat()
+    found["command"] = f"python tests/benchmarks/mini_pair.py --pairs {args.pairs} --seeds {args.seeds} --out OUT"
     (args.out / "shipped.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
-def over_pairs(values: np.ndarray) -> Estimate:
-    """Mean of one value per pair, with Student's interval."""
-    mean, n = float(values.mean()), len(values)
-    wide = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
-    return Estimate(mean, mean - wide, mean + wide, 0.95, n, "Student's t over pairs, seeds averaged")
 
 
 if __name__ == "__main__":

@@ -244,6 +244,10 @@ def test_the_command_chooses_a_world_goes_on_and_reports(
     with pytest.raises(SystemExit):
         command.main()
     assert "train" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", _study_command(*first, "--done", str(tmp_path / "typo")))
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "typo, which is no folder" in capsys.readouterr().err
     studies = [str(tmp_path / "a"), str(tmp_path / "b")]
     monkeypatch.setattr(sys, "argv", ["report", *studies, "--out", str(tmp_path / "r")])
     report.main()
