@@ -57,11 +57,11 @@ def sample_latents(
     parameter = next(unet.parameters())
     clips, x = len(noise), noise
     context = torch.cat([conditions.said, conditions.unsaid]).to(parameter.dtype)
-    fps = torch.full((2 * clips,), conditions.fps, device=parameter.device)
+    fps = torch.full((clips,), conditions.fps, device=parameter.device)
     for index in reversed(range(len(schedule))):
         inputs = with_image(x, conditions.image.to(x), network).to(parameter.dtype)
-        step = torch.full((2 * clips,), schedule.timesteps[index], device=parameter.device)
-        said, plain = unet(torch.cat([inputs, inputs]), step, context, fps).float().chunk(2)
+        step = torch.full((clips,), schedule.timesteps[index], device=parameter.device)
+        said, plain = unet(inputs, step, context, fps).float().chunk(2)
         output = guided(said, plain, settings.guidance)
         residual, clean = noise_and_signal("v" if kind == "v" else "eps", output, x, schedule.alphas[index])
         fresh = torch.randn(x.shape, generator=generator).to(x) if schedule.sigmas[index] > 0 else torch.zeros_like(x)

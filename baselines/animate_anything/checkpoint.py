@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -30,6 +29,7 @@ from baselines.lvdm.tokenizer import byte_tokenizer
 from baselines.modelscope.adapter import ReadText
 from baselines.modelscope.networks import Sizes
 from baselines.modelscope.trunk import build_text_unet
+from baselines.modelscope.unet import TextUnet
 from baselines.nn.openclip import build_text
 from baselines.nn.stable_vae import SCALE, build_vae
 from baselines.source import Source
@@ -74,7 +74,7 @@ class Spacing:
     """`steps_offset`; counts with `leading` only."""
 
 
-def load_unet(source: Source, sizes: Sizes, dtype: torch.dtype) -> UNet3DConditionModel:
+def load_unet(source: Source, sizes: Sizes, dtype: torch.dtype) -> TextUnet:
     """The network that takes a mask and a strength."""
     return source.network(
         lambda: build_text_unet(sizes.trunk, 5, strength=True),

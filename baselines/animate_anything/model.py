@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from PIL import Image
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from baselines.animate_anything.settings import CARD, Settings
 from baselines.animate_anything.solver import Schedule, schedule, solve, start
 from baselines.modelscope.adapter import Adapter, made_ready
 from baselines.modelscope.networks import TINY, Sizes
+from baselines.modelscope.unet import TextUnet
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import SettingsError, with_changes
 from baselines.source import Source
@@ -48,7 +48,7 @@ class Prepared:
 
 
 @dataclass(kw_only=True)
-class AnimateAnything(Adapter[Settings, UNet3DConditionModel]):
+class AnimateAnything(Adapter[Settings, TextUnet]):
     """Turns a picture and a prompt into frames of the picture's aspect."""
 
     plan: Schedule

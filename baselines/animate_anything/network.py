@@ -1,4 +1,4 @@
-"""AnimateAnything's network on diffusers' class.
+"""AnimateAnything's network.
 
 Shapes: B videos, F frames (the condition frame not counted), H x W latent cells.
 """
@@ -6,10 +6,10 @@ Shapes: B videos, F frames (the condition frame not counted), H x W latent cells
 from collections.abc import Mapping
 
 import torch
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
 
 from baselines.modelscope.adapter import both
+from baselines.modelscope.unet import TextUnet
 from baselines.sampling.guidance import guided
 
 
@@ -28,7 +28,7 @@ def to_diffusers(state: Mapping[str, Tensor], mask: bool = True) -> dict[str, Te
 
 
 def predict(
-    unet: UNet3DConditionModel,
+    unet: TextUnet,
     x: Tensor,
     t: Tensor,
     text: Tensor,
@@ -36,13 +36,13 @@ def predict(
     mask: Tensor | None,
     strength: Tensor | None,
 ) -> Tensor:
-    """The network's noise for the frames behind the condition frame.
+    """The network's noise for the frames behind the condition frame, (k B, 4, F, H, W).
 
     Args:
         unet: `build_text_unet(shape, 5, strength=True)`; 4 channels if `mask` is None.
         x: Noisy latents, (B, 4, F, H, W).
         t: Timestep, () or (B,).
-        text: Text states, (B, L, D).
+        text: Text states of k guidance branches, (k B, L, D).
         first: Latents of the picture, (B, 4, 1, H, W); put in front, in time, and dropped from the output.
         mask: (N, 1, 1, H, W), N a divisor of B, 1 where it may move; every frame gets it, the condition frame too.
         strength: Motion strength, (B,) or (1,).
@@ -52,12 +52,12 @@ def predict(
         batch, _, frames, _, _ = sample.shape
         sample = torch.cat([mask.repeat(batch // len(mask), 1, frames, 1, 1).to(sample), sample], dim=1)
     condition = None if strength is None else unet.time_proj(strength).to(unet.dtype)
-    output: Tensor = unet(sample.to(unet.dtype), t, text, timestep_cond=condition, return_dict=False)[0]
+    output: Tensor = unet(sample.to(unet.dtype), t, text, condition)
     return output[:, :, 1:].to(x)
 
 
 def predict_guided(
-    unet: UNet3DConditionModel,
+    unet: TextUnet,
     x: Tensor,
     t: Tensor,
     texts: tuple[Tensor, Tensor],
@@ -72,12 +72,5 @@ def predict_guided(
     """
     if guidance <= 1:
         return predict(unet, x, t, texts[1], first, mask, strength)
-    predicted = predict(
-        unet, torch.cat([x, x]), t, torch.cat(texts), torch.cat([first, first]), mask, _for_both(strength)
-    )
-    without, with_prompt = both(predicted)
+    without, with_prompt = both(predict(unet, x, t, torch.cat(texts), first, mask, strength))
     return guided(with_prompt, without, guidance)
-
-
-def _for_both(strength: Tensor) -> Tensor:
-    return strength if len(strength) == 1 else torch.cat([strength, strength])

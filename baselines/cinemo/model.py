@@ -40,10 +40,9 @@ from baselines.cinemo.settings import (
 from baselines.diffusers_config import ConfigError, Published, require, require_equal
 from baselines.diffusers_layout import pickled
 from baselines.fast import speed_up
-from baselines.lavie.attention import Transformer
-from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig, read_config
 from baselines.lavie.text import ClipShape, load_text
+from baselines.lavie.unet import REPEATED
 from baselines.nn.stable_vae import SCALE
 from baselines.sampling.leading import leading_steps, linear_alphas
 from baselines.settings import with_changes
@@ -112,7 +111,7 @@ class Cinemo:
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)
         if options.fast:
-            speed_up(self.unet, [ResNet, Transformer], options.compile_cache)
+            speed_up(self.unet, REPEATED, options.compile_cache)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3) at the default settings."""

@@ -25,12 +25,12 @@ class CinemoUNet(LavieUNet):
         Args:
             sample: (B, 4, F, H, W) noisy differences of frames 2 .. F + 1 from the image latent.
             timestep: (B,) steps of the diffusion process, 0..999.
-            text: (B, M, D) text states.
+            text: (k B, M, D) text states of k guidance branches, one after another.
             base: (B, 4, 1, H, W) scaled latent of the image; it becomes frame 0, without noise.
             motion: (B,) motion value as the network was trained on it: larger means less motion.
 
         Returns:
-            (B, 4, F, H, W).
+            (k B, 4, F, H, W).
         """
         embedding = self.embed_step(timestep) + self.embed_motion(motion)
         clip = torch.cat([base, base + sample], dim=2)

@@ -9,7 +9,7 @@ from baselines.sampling.guidance import guided
 from baselines.sampling.leading import Step, ddim_step, in_steps
 
 Network = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(sample, timestep, text, base, motion) -> noise, as `CinemoUNet`."""
+"""(sample, timestep, text of all branches, base, motion) -> noise of all branches, as `CinemoUNet`."""
 
 
 def residuals(
@@ -24,7 +24,7 @@ def residuals(
     """Latents after every step.
 
     Args:
-        network: predicts the noise of a batch.
+        network: predicts the noise.
         x: (B, 4, F, H, W) start latents in the network's dtype, in which the whole loop runs.
         text: states of the negative prompt and of the prompt, each (B, M, D).
         base: (B, 4, 1, H, W) scaled image latent; the same in both branches.
@@ -37,10 +37,9 @@ def residuals(
     """
     branches = 2 if guidance > 1 else 1
     states = torch.cat(text) if branches == 2 else text[1]
-    bases = base.repeat(branches, 1, 1, 1, 1)
-    motions = torch.full((len(states),), float(motion), device=x.device, dtype=x.dtype)  # rounded to it, as published
-    for step, timestep in in_steps(steps, x.device, len(states)):
-        noise = network(x.repeat(branches, 1, 1, 1, 1), timestep, states, bases, motions)
+    motions = torch.full((len(x),), float(motion), device=x.device, dtype=x.dtype)  # rounded to it, as published
+    for step, timestep in in_steps(steps, x.device, len(x)):
+        noise = network(x, timestep, states, base, motions)
         if branches == 2:
             unconditional, conditional = noise.chunk(2)
             noise = guided(conditional, unconditional, guidance)

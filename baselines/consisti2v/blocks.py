@@ -140,5 +140,5 @@ class Up(Level):
             x = self.layer(i, torch.cat([x, skips.pop()], dim=1), step, text, frames, around)
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
-            x = upsample(F.interpolate(x, size=skips[-1].shape[-2:], mode="nearest"))
+            x = upsample(x, skips[-1].shape[-2:])
         return x

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
@@ -21,6 +20,7 @@ from baselines.modelscope.adapter import Adapter, both, made_ready
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_vae, load_vision
 from baselines.modelscope.trunk import build_image_unet
+from baselines.modelscope.unet import ImageUnet
 from baselines.nn.stable_vae import decode, encode_sample
 from baselines.settings import with_changes
 from baselines.source import Source
@@ -33,7 +33,7 @@ SMALL = Settings(height=64, width=112, frames=4, steps=4)
 
 
 @dataclass(kw_only=True)
-class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
+class I2VGenXL(Adapter[Settings, ImageUnet]):
     """Turns a picture and a prompt into a wide video."""
 
     vision: CLIPVisionModelWithProjection
@@ -57,7 +57,7 @@ class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
         conditions = self._conditions(pairs, pictures, first)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return both(predict(self.unet, torch.cat([x, x]), torch.tensor(t, device=device), conditions))
+            return both(predict(self.unet, x, torch.tensor(t, device=device), conditions))
 
         guidance = max(settings.guidance, self.behaviour.least_guidance)
         latents, _ = last(trajectory(network, start, settings.steps, guidance, self.behaviour.last_alpha))
@@ -75,8 +75,8 @@ class I2VGenXL(Adapter[Settings, I2VGenXLUNet]):
         return Conditions(
             text=torch.cat([texts[:-1], texts[-1:].expand(len(pairs), -1, -1)]),
             picture=torch.cat([embedded, torch.zeros_like(embedded)]),
-            first=first.repeat(2, 1, 1, 1),
-            fps=torch.full((2 * len(pairs),), self.settings.target_fps, device=first.device),
+            first=first,
+            fps=torch.full((len(pairs),), self.settings.target_fps, device=first.device),
         )
 
     def _decoded(self, latents_CFHW: Tensor) -> Frames:
@@ -93,7 +93,7 @@ def without_grey_end(frames: Frames) -> Frames:
     return frames[:-1] if grey and len(frames) > 1 else frames
 
 
-def load_unet(source: Source, settings: Settings, sizes: Sizes, dtype: torch.dtype) -> I2VGenXLUNet:
+def load_unet(source: Source, settings: Settings, sizes: Sizes, dtype: torch.dtype) -> ImageUnet:
     """The network, from the official file or from the Hub's diffusers folder, with its image branch weighed."""
 
     hub = settings.behaviour == "hub"

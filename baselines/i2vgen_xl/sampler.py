@@ -8,28 +8,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from torch import Tensor, nn
 
 from baselines.modelscope.diffusion import before, clean_from_velocity, cosine_alphas, ddim, timesteps
+from baselines.modelscope.unet import ImageUnet
 from baselines.sampling.guidance import guided
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the network is told beside the noisy latents; everything has the same leading batch."""
+    """What the network is told beside the noisy latents, of B videos in k guidance branches, one after another."""
 
     text: Tensor
-    """Text states, (B, L, D)."""
+    """Text states, (k B, L, D)."""
     picture: Tensor
-    """CLIP embedding of the picture, (B, 1, D), not normalised; zeros in the unconditional half."""
+    """CLIP embedding of the picture, (k B, 1, D), not normalised; zeros in the unconditional branch."""
     first: Tensor
     """Latents of the picture, (B, C, H, W)."""
     fps: Tensor
     """Frame rate that the network is told, (B,)."""
 
 
-def weigh_image_branch(unet: I2VGenXLUNet, factor: float) -> None:
+def weigh_image_branch(unet: ImageUnet, factor: float) -> None:
     """Fold a factor of the image branch into the first convolution, whose last channels read it.
 
     Published: 2, since the branch is added twice into the network's input (its authors call it a bug).
@@ -45,20 +45,18 @@ def position_frames(first_BCHW: Tensor, frames: int) -> Tensor:
     return torch.stack([first_BCHW, *rest], dim=2)
 
 
-def predict(unet: I2VGenXLUNet, x: Tensor, t: Tensor, given: Conditions) -> Tensor:
-    """The network's velocity, (B, C, F, H, W), in the type of `x`.
+def predict(unet: ImageUnet, x: Tensor, t: Tensor, given: Conditions) -> Tensor:
+    """The network's velocity, (k B, C, F, H, W), in the type of `x`.
 
     Args:
         unet: `build_image_unet(shape)` after `weigh_image_branch`.
         x: Noisy latents, (B, C, F, H, W).
         t: Timestep, () or (B,).
-        given: Conditions of every row.
+        given: Conditions.
     """
     kind = unet.dtype
     latents = position_frames(given.first, x.shape[2]).to(kind)
-    output: Tensor = unet(
-        x.to(kind), t, given.fps, latents, given.picture.to(kind), given.text.to(kind), return_dict=False
-    )[0]
+    output: Tensor = unet(x.to(kind), t, given.fps, latents, given.picture.to(kind), given.text.to(kind))
     return output.to(x)
 
 

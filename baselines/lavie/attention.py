@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from baselines.lavie.config import ROTARY_CHANNELS
 from baselines.nn.attention import Attention, fused_attention
+from baselines.nn.branches import in_branches
 from baselines.nn.feedforward import FeedForward
 from baselines.nn.rotary import rotary_table, rotate_pairs
 
@@ -103,16 +104,16 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, text: Tensor, positions: FramePositions) -> Tensor:
-        """Tokens (B, F, N, C) and text (B, M, D) -> tokens."""
-        shape = x.shape
+        """Tokens (B, F, N, C) and text (k B, M, D) -> tokens (k B, F, N, C)."""
+        _, frames, cells, width = x.shape
         frame = x.flatten(0, 1)
         frame = frame + self.attn1(self.norm1(frame))
-        clip = frame.reshape(shape[0], -1, shape[-1])  # all frames of a clip ask the same text: project it once
+        clip = frame.reshape(-1, frames * cells, width)  # all frames of a clip ask the same text: project it once
+        clip = in_branches(clip, len(text))
         clip = clip + self.attn2(self.norm2(clip), text)
-        x = clip.view(shape)
-        cells = self.norm_temp(x.transpose(1, 2)).flatten(0, 1)
-        mixed = self.attn_temp(cells, positions)
-        x = x + mixed.view(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
+        x = clip.view(-1, frames, cells, width)
+        mixed = self.attn_temp(self.norm_temp(x.transpose(1, 2)).flatten(0, 1), positions)
+        x = x + mixed.view(-1, cells, frames, width).transpose(1, 2)
         out: Tensor = x + self.ff(self.norm3(x))
         return out
 
@@ -139,11 +140,11 @@ class Transformer(nn.Module):
         self.proj_out = TokenConv(width)
 
     def forward(self, x: Tensor, text: Tensor, positions: FramePositions) -> Tensor:
-        """Frames (B x F, C, H, W) and text (B, M, D) -> frames."""
+        """Frames (B x F, C, H, W) and text (k B, M, D) -> frames (k B x F, C, H, W)."""
         frames = positions.buckets.shape[0]
         n, c, h, w = x.shape
         clips: Tensor = self.proj_in(self.norm(x).permute(0, 2, 3, 1)).view(n // frames, frames, h * w, c)
         for block in self.transformer_blocks:
             clips = block(clips, text, positions)
-        added: Tensor = self.proj_out(clips)
-        return x + added.reshape(n, h, w, c).permute(0, 3, 1, 2)
+        added: Tensor = self.proj_out(clips).reshape(-1, h, w, c).permute(0, 3, 1, 2)
+        return in_branches(x, len(added)) + added

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from baselines.lavie.attention import FramePositions, RotaryFrequencies, Transformer
 from baselines.lavie.config import LavieConfig
+from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.folding import Resample
 
@@ -24,6 +25,10 @@ class ClipNormSiLU(ClipNorm):
         return normed.permute(0, 2, 3, 4, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
+class FinalNorm(ClipNormSiLU):
+    """The one before the last convolution; a class of its own since it is compiled by itself."""
+
+
 class ResNet(nn.Module):
     """Two normed 3 x 3 convolutions with the step embedding between them, added to the (projected) input."""
 
@@ -37,9 +42,9 @@ class ResNet(nn.Module):
         self.conv_shortcut = nn.Conv2d(width, out, 1) if width != out else None
 
     def forward(self, x: Tensor, step: Tensor, frames: int) -> Tensor:
-        """Frames (B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU."""
+        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches."""
         hidden = self.conv1(self.norm1(x, frames))
-        shift = self.time_emb_proj(step).repeat_interleave(frames, dim=0)
+        shift = in_branches(self.time_emb_proj(step).repeat_interleave(frames, dim=0), len(x))
         hidden = self.conv2(self.norm2(hidden + shift[:, :, None, None], frames))
         out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
         return out
@@ -126,8 +131,8 @@ class Up(Level):
     def forward(self, x: Tensor, skips: list[Tensor], step: Tensor, text: Tensor, positions: FramePositions) -> Tensor:
         """Consumes its skips from the end of `skips`."""
         for i in range(len(self.resnets)):
-            x = self.layer(i, torch.cat([x, skips.pop()], dim=1), step, text, positions)
+            x = self.layer(i, torch.cat([x, in_branches(skips.pop(), len(x))], dim=1), step, text, positions)
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
-            x = upsample(F.interpolate(x, size=skips[-1].shape[-2:], mode="nearest"))
+            x = upsample(x, skips[-1].shape[-2:])
         return x

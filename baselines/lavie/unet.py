@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.lavie.attention import RotaryFrequencies
-from baselines.lavie.blocks import ClipNormSiLU, Down, Middle, Up
+from baselines.lavie.attention import RotaryFrequencies, Transformer
+from baselines.lavie.blocks import Down, FinalNorm, Middle, ResNet, Up
 from baselines.lavie.config import LavieConfig
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
-from baselines.nn.folding import fold, unfold
+from baselines.nn.folding import Resample, fold, unfold
+
+REPEATED = (ResNet, Transformer, Resample, FinalNorm)
+"""What the network is made of, over and over: worth compiling."""
 
 
 class LavieUNet(nn.Module):
@@ -27,7 +30,7 @@ class LavieUNet(nn.Module):
         self.down_blocks = nn.ModuleList(Down(config, level, rotary) for level in levels)
         self.mid_block = Middle(config, rotary)
         self.up_blocks = nn.ModuleList(Up(config, level, rotary) for level in reversed(levels))
-        self.conv_norm_out = ClipNormSiLU(config.groups, width, eps=config.eps)
+        self.conv_norm_out = FinalNorm(config.groups, width, eps=config.eps)
         self.conv_out = nn.Conv2d(width, config.out_channels, 3, padding=1)
 
     @property
@@ -41,10 +44,10 @@ class LavieUNet(nn.Module):
         Args:
             sample: (B, in_channels, F, H, W) latents and what they are conditioned on.
             timestep: (B,) steps of the diffusion process, 0..999.
-            text: (B, M, D) text states.
+            text: (k B, M, D) text states of k guidance branches, one after another.
 
         Returns:
-            (B, out_channels, F, H, W).
+            (k B, out_channels, F, H, W).
         """
         return self.denoise(sample, self.embed_step(timestep), text)
 

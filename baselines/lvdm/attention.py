@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from baselines.lvdm.settings import UNetSettings
 from baselines.nn.attention import Attention
+from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.feedforward import FeedForward
 
@@ -74,9 +75,12 @@ class SpatialBlock(nn.Module):
         self.attn2 = to_context
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
-    def forward(self, x: Tensor, text: Tensor, image: Tensor | None) -> Tensor:
-        """(N, L, C) to the same; text and image as TextImageAttention takes them."""
-        x = self.attn1(self.norm1(x)) + x
+    def forward(self, x: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:
+        """(B F, L, C) to (k B F, L, C), k times as many as there were if there are k texts for each clip.
+
+        Text (k B, 77, D) and image as TextImageAttention takes them.
+        """
+        x = in_branches(self.attn1(self.norm1(x)) + x, len(text) * frames)
         x = self.attn2(self.norm2(x), text, image) + x
         result: Tensor = self.ff(self.norm3(x)) + x
         return result
@@ -114,13 +118,14 @@ class SpatialTransformer(nn.Module):
         )
         self.proj_out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, text: Tensor, image: Tensor | None) -> Tensor:
-        """(B F, C, H, W) to the same; text and image as TextImageAttention takes them."""
+    def forward(self, x: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:
+        """(B F, C, H, W) to (k B F, C, H, W); text and image as SpatialBlock takes them."""
         height = x.shape[2]
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         for block in self.transformer_blocks:
-            tokens = block(tokens, text, image)
-        return x + torch.unflatten(self.proj_out(tokens).transpose(1, 2), 2, (height, -1))
+            tokens = block(tokens, text, image, frames)
+        added = torch.unflatten(self.proj_out(tokens).transpose(1, 2), 2, (height, -1))
+        return in_branches(x, len(added)) + added
 
 
 def _to_context(channels: int, heads: int, settings: UNetSettings) -> ContextAttention:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
+from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import ClipNorm
 
 
@@ -61,9 +62,9 @@ class ResBlock(nn.Module):
         self.temopral_conv = TemporalConv(out_channels, dropout)
 
     def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
-        """(B F, C, H, W) and the embedding (B, E) to (B F, C', H, W)."""
+        """(k B F, C, H, W) and the embedding (B, E), the same for all k branches, to (k B F, C', H, W)."""
         h = self.in_layers(x)
-        h = h + self.emb_layers(emb).repeat_interleave(frames, dim=0)[:, :, None, None]
+        h = h + in_branches(self.emb_layers(emb).repeat_interleave(frames, dim=0), len(h))[:, :, None, None]
         h = self.out_layers(h)
         result: Tensor = self.temopral_conv(self.skip_connection(x) + h, frames)
         return result
@@ -99,12 +100,12 @@ class Stage(nn.Sequential):
     """Modules in a row, each given what it takes of embedding and context."""
 
     def forward(self, x: Tensor, emb: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:  # type: ignore[override]
-        """(B F, C, H, W) to (B F, C', H', W')."""
+        """(B F, C, H, W) to (B F, C', H', W'), or to (k B F, ...) where k texts per clip first come in."""
         for module in self:
             if isinstance(module, ResBlock):
                 x = module(x, emb, frames)
             elif isinstance(module, SpatialTransformer):
-                x = module(x, text, image)
+                x = module(x, text, image, frames)
             elif isinstance(module, TemporalTransformer):
                 x = module(x, frames)
             else:

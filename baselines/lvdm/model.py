@@ -88,7 +88,7 @@ class LVDM:
             if self.recipe.image_guidance is not None:
                 branches.append(torch.cat([no_text, image[:-1]], 1))
         context = torch.cat(branches)
-        fps = torch.full((len(context),), self.recipe.embedded_fps, device=self.device)
+        fps = torch.full((count,), self.recipe.embedded_fps, device=self.device)
         latent = self._picture_latent(pictures, noise) if self.recipe.condition_concatenated else None
         return Conditions(context, latent, fps)
 
@@ -99,8 +99,8 @@ class LVDM:
         if conditions.latent is not None:
             # Published: the picture's latent is the same in every branch, also in those without an image.
             inputs = torch.cat([inputs, conditions.latent], 1)
-        steps = torch.full((len(conditions.context),), step, device=self.device)
-        out = self.parts.unet(inputs.repeat(branches, 1, 1, 1, 1), steps, conditions.context, conditions.fps)
+        steps = torch.full((len(x),), step, device=self.device)
+        out = self.parts.unet(inputs, steps, conditions.context, conditions.fps)
         return combined(self.recipe, list(out.chunk(branches)))
 
     def provenance(self) -> Mapping[str, object]:

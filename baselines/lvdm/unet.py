@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from baselines.lvdm.attention import TEXT_TOKENS, SpatialTransformer, TemporalTransformer
 from baselines.lvdm.blocks import Down, ResBlock, Stage, Up
 from baselines.lvdm.settings import UNetSettings
+from baselines.nn.branches import in_branches
 from baselines.nn.embedding import sinusoid
 
-REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer)
+REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer, Down, Up)
 """What the network is made of, over and over: worth compiling."""
 
 
@@ -41,11 +42,11 @@ class UNet(nn.Module):
         Args:
             x: noisy latent and, in networks with more input channels, the condition: (B, C, F, H, W).
             timesteps: training steps, (B,) int64.
-            context: text tokens, then image tokens, (B, N, D).
+            context: text tokens, then image tokens, (k B, N, D): of k guidance branches, one after another.
             fps: frame rate, or DynamiCrafter 256's frame stride, (B,) int64; None embeds the default.
 
         Returns:
-            (B, out channels, F, H, W).
+            (k B, out channels, F, H, W).
         """
         frames = x.shape[2]
         if fps is None:
@@ -61,7 +62,7 @@ class UNet(nn.Module):
             skips.append(h)
         h = self.middle_block(h, emb, text, image, frames)
         for stage in self.output_blocks:
-            h = stage(torch.cat([h, skips.pop()], dim=1), emb, text, image, frames)
+            h = stage(torch.cat([h, in_branches(skips.pop(), len(h))], dim=1), emb, text, image, frames)
         return torch.unflatten(self.out(h), 0, (-1, frames)).transpose(1, 2)
 
     def _embed(self, mlp: nn.Module, value: Tensor) -> Tensor:

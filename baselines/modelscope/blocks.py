@@ -1,46 +1,49 @@
 """The trunk's blocks with the same weights and mathematics as diffusers', and fewer passes over memory.
 
-Activations are (B * F, C, H, W) between blocks. diffusers lays them out anew (channels first) behind every
-transformer, and convolves over time in three dimensions; here whatever layout comes in stays, so that a network
-stored channels-last runs channels-last from end to end, and the convolution over time is a two-dimensional one
-over (F, H * W).
+Activations are (B * F, C, H, W) between blocks, with k guidance branches (k * B * F, C, H, W). diffusers lays them
+out anew (channels first) behind every transformer, and convolves over time in three dimensions; here whatever layout
+comes in stays, so that a network stored channels-last runs channels-last from end to end, and the convolution over
+time is a two-dimensional one over (F, H * W).
 """
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
+from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from baselines.nn.attention import fused_attention
+from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import clip_norm
 
-BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel, Downsample2D, Upsample2D)
 """What the networks are made of, over and over: worth compiling."""
 
 
 class ImageResidual(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
     """Two convolutions with the time between them, beside an identity; diffusers divides the sum by 1 at the end."""
 
-    def forward(self, input_tensor: Tensor, temb: Tensor) -> Tensor:
-        """(B * F, C, H, W) and the time (B * F, T) to (B * F, C', H, W)."""
-        x = self.conv1(F.silu(self.norm1(input_tensor)))
-        x = x + self.time_emb_proj(F.silu(temb))[:, :, None, None]
-        x = self.conv2(F.silu(self.norm2(x)))
-        shortcut = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
-        result: Tensor = shortcut + x
+    def forward(self, x: Tensor, time: Tensor, frames: int) -> Tensor:
+        """(k * B * F, C, H, W) and the time (B, T), the same for all branches, to (k * B * F, C', H, W)."""
+        shift = self.time_emb_proj(F.silu(time)).repeat_interleave(frames, dim=0)
+        y = self.conv1(F.silu(self.norm1(x))) + in_branches(shift, len(x))[:, :, None, None]
+        y = self.conv2(F.silu(self.norm2(y)))
+        result: Tensor = (x if self.conv_shortcut is None else self.conv_shortcut(x)) + y
         return result
 
 
 class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]
     """Four stages of norm, SiLU and a convolution over three frames, beside an identity."""
 
-    def forward(self, hidden_states: Tensor, num_frames: int = 1) -> Tensor:
+    def forward(self, x: Tensor, frames: int) -> Tensor:
         """(B * F, C, H, W) to the same."""
-        height = hidden_states.shape[2]
-        x = torch.unflatten(hidden_states, 0, (-1, num_frames)).transpose(1, 2).flatten(3)  # (B, C, F, H * W)
+        height = x.shape[2]
+        x = torch.unflatten(x, 0, (-1, frames)).transpose(1, 2).flatten(3)  # (B, C, F, H * W)
         y = x
         for stage in (self.conv1, self.conv2, self.conv3, self.conv4):
             norm, convolution = stage[0], stage[-1]
@@ -48,31 +51,49 @@ class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]
         return torch.unflatten(x + y, 3, (height, -1)).transpose(1, 2).flatten(0, 1)
 
 
+class SpaceBlock(BasicTransformerBlock):  # type: ignore[misc]
+    """Self-attention, attention to the text, feed-forward; each behind a norm and beside an identity."""
+
+    def forward(self, tokens: Tensor, text: Tensor, frames: int) -> Tensor:
+        """(B * F, N, C) to (k * B * F, N, C), k times as many as there were if there are k texts for each clip.
+
+        The text is (k * B, L, D): all frames of a clip ask the same, and its keys and values are made once.
+        """
+        cells, width = tokens.shape[1:]
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        clips = in_branches(tokens.reshape(-1, frames * cells, width), len(text))
+        clips = clips + self.attn2(self.norm2(clips), encoder_hidden_states=text)
+        result: Tensor = clips + self.ff(self.norm3(clips))
+        return result.view(-1, cells, width)
+
+
 class SpaceTransformer(Transformer2DModel):  # type: ignore[misc]
     """Attention within each frame, and to the text."""
 
-    def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object) -> tuple[Tensor]:
-        """(B * F, C, H, W) to the same; the text is (B * F, L, D)."""
-        height = hidden_states.shape[2]
-        tokens = self.proj_in(self.norm(hidden_states).flatten(2).transpose(1, 2))
+    def forward(self, x: Tensor, text: Tensor, frames: int) -> Tensor:
+        """(B * F, C, H, W) to (k * B * F, C, H, W); the text is (k * B, L, D)."""
+        height = x.shape[2]
+        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         for block in self.transformer_blocks:
-            tokens = block(tokens, encoder_hidden_states=encoder_hidden_states)
-        return (hidden_states + self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, -1)),)
+            tokens = block(tokens, text, frames)
+        added: Tensor = self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, -1))
+        return in_branches(x, len(added)) + added
 
 
 class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
     """Attention between frames, each latent cell by itself; its norm is taken over all frames together."""
 
-    def forward(self, hidden_states: Tensor, num_frames: int = 1, **_: object) -> tuple[Tensor]:
+    def forward(self, x: Tensor, frames: int) -> Tensor:
         """(B * F, C, H, W) to the same."""
-        x = torch.unflatten(hidden_states, 0, (-1, num_frames)).transpose(1, 2)  # (B, C, F, H, W)
-        batch, channels, frames, height, width = x.shape
-        tokens = self.proj_in(clip_norm(self.norm, x).permute(0, 3, 4, 2, 1).reshape(-1, frames, channels))
+        clips = torch.unflatten(x, 0, (-1, frames)).transpose(1, 2)  # (B, C, F, H, W)
+        batch, channels, _, height, width = clips.shape
+        tokens = self.proj_in(clip_norm(self.norm, clips).permute(0, 3, 4, 2, 1).reshape(-1, frames, channels))
         for block in self.transformer_blocks:
             tokens = block(tokens)
         rows = self.proj_out(tokens).view(batch, height * width, frames, channels).transpose(1, 2)
         images = rows.reshape(batch * frames, height, width, channels).permute(0, 3, 1, 2)
-        return (hidden_states + images,)
+        result: Tensor = x + images
+        return result
 
 
 class Attend:
@@ -107,6 +128,9 @@ def with_our_blocks(network: nn.Module) -> None:
         ours = _OURS.get(type(module))
         if ours is not None:
             module.__class__ = ours  # type: ignore[assignment]
+        if isinstance(module, SpaceTransformer):
+            for block in module.transformer_blocks:
+                block.__class__ = SpaceBlock
         if isinstance(module, Attention):
             module.set_processor(Attend())
 

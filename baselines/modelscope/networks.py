@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
@@ -15,6 +14,7 @@ from baselines.lvdm.tokenizer import byte_tokenizer, load_tokenizer
 from baselines.modelscope.adapter import ReadText
 from baselines.modelscope.keys import to_diffusers
 from baselines.modelscope.trunk import TrunkShape, build_text_unet
+from baselines.modelscope.unet import TextUnet
 from baselines.nn.openclip import (
     TextShape,
     VisionShape,
@@ -47,7 +47,7 @@ TINY = Sizes(
 """For `random-tiny`: every path, in seconds on a CPU."""
 
 
-def load_unet(source: Source, file: WeightFile, sizes: Sizes, dtype: torch.dtype) -> UNet3DConditionModel:
+def load_unet(source: Source, file: WeightFile, sizes: Sizes, dtype: torch.dtype) -> TextUnet:
     """ModelScope's text-to-video network."""
     return source.network(
         lambda: build_text_unet(sizes.trunk), file, dtype, lambda path: to_diffusers(read_state(path), sizes.trunk)

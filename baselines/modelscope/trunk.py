@@ -1,4 +1,4 @@
-"""The trunk of ModelScope text-to-video, as diffusers' classes, at any size.
+"""The trunk of ModelScope text-to-video at any size.
 
 Shapes: B clips, C latent channels, F frames, H x W latent cells. Sizes of the published networks are the defaults.
 """
@@ -8,11 +8,10 @@ from typing import TypeVar
 
 import torch
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
-from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from torch import Tensor, nn
 
 from baselines.modelscope.blocks import with_our_blocks
+from baselines.modelscope.unet import ImageUnet, TextUnet
 
 Unet = TypeVar("Unet", bound=nn.Module)
 
@@ -63,9 +62,7 @@ class Sinusoid(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def build_text_unet(
-    shape: TrunkShape, in_channels: int = LATENT_CHANNELS, strength: bool = False
-) -> UNet3DConditionModel:
+def build_text_unet(shape: TrunkShape, in_channels: int = LATENT_CHANNELS, strength: bool = False) -> TextUnet:
     """The text-to-video network.
 
     Args:
@@ -73,7 +70,7 @@ def build_text_unet(
         in_channels: 4, or 5 with AnimateAnything's mask in front.
         strength: Whether the time embedding takes a second sinusoid (AnimateAnything's motion strength).
     """
-    unet = UNet3DConditionModel(
+    unet = TextUnet(
         in_channels=in_channels,
         out_channels=LATENT_CHANNELS,
         time_cond_proj_dim=shape.widths[0] if strength else None,
@@ -84,9 +81,9 @@ def build_text_unet(
     return _settle_input(unet, shape)
 
 
-def build_image_unet(shape: TrunkShape) -> I2VGenXLUNet:
+def build_image_unet(shape: TrunkShape) -> ImageUnet:
     """I2VGen-XL's network: the trunk with an image branch, image tokens and a frame-rate embedding."""
-    unet = I2VGenXLUNet(in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, **_sizes(shape))
+    unet = ImageUnet(in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, **_sizes(shape))
     unet.time_proj = Sinusoid(shape.widths[0])
     if shape.picture != shape.context:  # diffusers takes them for equal, as they are in the published network
         unet.context_embedding[0] = nn.Linear(shape.picture, unet.context_embedding[0].out_features)

@@ -1,5 +1,7 @@
 """Frames folded into the batch, channels last in memory: convolutions see pictures, and tokens are views of them."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +42,9 @@ class Resample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, stride=stride, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B x F, C, H, W) -> the same, or half of it for stride 2."""
+    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """(B x F, C, H, W) -> half of it for stride 2, else of the same size, or of `size` (height, width)."""
+        if size is not None:
+            x = F.interpolate(x, size=tuple(size), mode="nearest")
         out: Tensor = self.conv(x)
         return out

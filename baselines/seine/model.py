@@ -11,11 +11,9 @@ from baselines.adapter import Noise, channels_last, last, precision_of, settings
 from baselines.checkpoints import State, read_state
 from baselines.diffusers_layout import autoencoder_state, pickled
 from baselines.fast import speed_up
-from baselines.lavie.attention import Transformer
-from baselines.lavie.blocks import ResNet
 from baselines.lavie.config import LavieConfig
 from baselines.lavie.text import ClipShape, load_text
-from baselines.lavie.unet import LavieUNet
+from baselines.lavie.unet import REPEATED, LavieUNet
 from baselines.nn.stable_vae import SCALE, VaeShape, build_vae, decode
 from baselines.seine.preprocess import first_known, masked_pair, stretch, to_bytes
 from baselines.seine.sampler import denoised
@@ -70,7 +68,7 @@ class Seine:
         self._read_text = load_text(self._source, TEXT, VOCABULARY, sizes.text, self._dtype)
         channels_last(self.unet)
         if options.fast:
-            speed_up(self.unet, [ResNet, Transformer], options.compile_cache)
+            speed_up(self.unet, REPEATED, options.compile_cache)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3) at the default settings."""

@@ -10,7 +10,7 @@ from baselines.sampling.guidance import guided
 from baselines.seine.diffusion import clean_from_noise, ddim_step, ddpm_step, respaced
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(sample with its conditions, timestep, text) -> noise, as `LavieUNet`."""
+"""(sample with its conditions, timestep, text of all branches) -> noise of all branches, as `LavieUNet`."""
 Method = Literal["ddpm", "ddim"]
 
 
@@ -30,7 +30,7 @@ def denoised(
     the conditional one's latents, so only those are kept.
 
     Args:
-        network: predicts the noise of a batch in the dtype of `known`.
+        network: predicts the noise in the dtype of `known`.
         x: (B, 4, F, H, W) standard normal.
         text: states of the prompt and of the negative prompt, each (B, M, D).
         known: (B, 5, F, H, W) mask (0 known, 1 unknown) and scaled latents of the masked frames.
@@ -47,7 +47,7 @@ def denoised(
     x = x.float()
     for count, i in enumerate(reversed(range(steps))):
         given = torch.cat([x.to(known.dtype), known], dim=1)
-        output = network(torch.cat([given, given]), timesteps[i].expand(len(states)), states)
+        output = network(given, timesteps[i].expand(len(given)), states)
         conditional, unconditional = output.chunk(2)
         noise = guided(conditional, unconditional, guidance).float()
         clean = clean_from_noise(process, i, x, noise)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor
 
 from baselines.adapter import Noise, precision_of, truncated
 from baselines.lvdm.recipe import VOCABULARY
 from baselines.modelscope.adapter import Adapter, both, made_ready
 from baselines.modelscope.networks import TINY, Sizes, load_text, load_unet, load_vae
+from baselines.modelscope.unet import TextUnet
 from baselines.nn.stable_vae import decode, encode_mean
 from baselines.settings import with_changes
 from baselines.source import Source
@@ -26,7 +26,7 @@ SMALL = Settings(size=64, steps=2, resamples=1, new=3, known=3)
 
 
 @dataclass(kw_only=True)
-class TI2VZero(Adapter[Settings, UNet3DConditionModel]):
+class TI2VZero(Adapter[Settings, TextUnet]):
     """Turns a picture and a prompt into 1 + `new` square frames; several pairs at once share the network's calls."""
 
     name: str = CARD.name
@@ -49,8 +49,7 @@ class TI2VZero(Adapter[Settings, UNet3DConditionModel]):
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
             step = torch.tensor(t, device=x.device)
-            predicted = self.unet(torch.cat([x, x]).to(self.unet.dtype), step, context, return_dict=False)[0]
-            return both(predicted.to(x))
+            return both(self.unet(x.to(self.unet.dtype), step, context).to(x))
 
         video = slide(
             first_B3HW,

@@ -13,8 +13,7 @@ from baselines.consisti2v import attention as consist_attention
 from baselines.consisti2v import blocks as consist_blocks
 from baselines.consisti2v.config import ConsistConfig
 from baselines.consisti2v.unet import ConsistUNet
-from baselines.lavie import attention as lavie_attention
-from baselines.lavie import blocks as lavie_blocks
+from baselines.lavie import unet as lavie_unet
 from baselines.lavie.config import LavieConfig
 from baselines.lavie.unet import LavieUNet
 
@@ -56,7 +55,7 @@ def test_one_step_takes_less_arithmetic_than_the_official_graph(
 @pytest.mark.parametrize(
     ("kind", "build", "kinds"),
     [
-        ("seine", lambda: LavieUNet(TINY), (lavie_attention.Transformer, lavie_blocks.ResNet)),
+        ("seine", lambda: LavieUNet(TINY), lavie_unet.REPEATED),
         (
             "consisti2v",
             lambda: ConsistUNet(TINY_CONSIST),

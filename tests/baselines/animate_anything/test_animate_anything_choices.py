@@ -104,8 +104,9 @@ class _Scaled:
     def time_proj(self, strength: Tensor) -> Tensor:
         return strength[:, None]
 
-    def __call__(self, sample: Tensor, t: Tensor, text: Tensor, **_: object) -> tuple[Tensor]:
-        return (sample[:, 1:] * text.mean(dim=(1, 2))[:, None, None, None, None],)
+    def __call__(self, sample: Tensor, t: Tensor, text: Tensor, strength: Tensor) -> Tensor:
+        latents = sample[:, 1:].repeat(len(text) // len(sample), 1, 1, 1, 1)
+        return latents * text.mean(dim=(1, 2))[:, None, None, None, None]
 
 
 @pytest.mark.parametrize(("guidance", "factor"), [(0.0, 3.0), (1.0, 3.0), (1.5, 4.0), (9.0, 19.0)])

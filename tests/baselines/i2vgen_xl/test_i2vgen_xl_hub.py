@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from baselines.i2vgen_xl.model import I2VGenXL
 from baselines.i2vgen_xl.settings import UNET_OF_HUB, Settings
 from baselines.modelscope.networks import TINY
 from baselines.modelscope.trunk import build_image_unet
+from baselines.modelscope.unet import ImageUnet
 from baselines.nn.openclip import build_vision
 from baselines.nn.stable_vae import build_vae
 from ti2v_bench.records import Pair
@@ -26,6 +28,14 @@ def network(factory: Any, seed: int) -> Any:
     return build(factory, random_state(factory, seed), expected=UNET_OF_HUB)
 
 
+def diffusers_unet(ours: ImageUnet) -> I2VGenXLUNet:
+    """The same network as diffusers computes it; its names and shapes are ours."""
+    theirs = I2VGenXLUNet.from_config(ours.config)
+    theirs.time_proj = ours.time_proj
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {k: v.shape for k, v in ours.state_dict().items()}
+    return theirs.eval()
+
+
 @pytest.mark.filterwarnings("ignore")  # diffusers warns that it no longer tends this pipeline
 def test_hub_behaviour_equals_diffusers_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With guidance, and with a weight of 1 or less, which is none there."""
@@ -33,6 +43,7 @@ def test_hub_behaviour_equals_diffusers_pipeline(tmp_path: Path, monkeypatch: py
     from transformers import CLIPImageProcessor
 
     unet = network(lambda: build_image_unet(TINY.trunk), 0)
+    own = network(lambda: diffusers_unet(unet), 0)
     vae, vision = network(lambda: build_vae(TINY.vae), 1), network(lambda: build_vision(TINY.vision), 2)
     vae.register_to_config(scaling_factor=0.18125)  # as the Hub's vae/config.json says
     torch.manual_seed(1)
@@ -48,7 +59,7 @@ def test_hub_behaviour_equals_diffusers_pipeline(tmp_path: Path, monkeypatch: py
         tokenizer=None,
         image_encoder=vision,
         feature_extractor=CLIPImageProcessor(crop_size={"height": 224, "width": 224}),
-        unet=unet,
+        unet=own,
         scheduler=DDIMScheduler(
             beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True, prediction_type="v_prediction",
             clip_sample=False, set_alpha_to_one=True, steps_offset=1, timestep_spacing="leading",

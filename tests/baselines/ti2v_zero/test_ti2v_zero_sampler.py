@@ -23,7 +23,7 @@ def network_of(weights: Parity, config: dict[str, Any], text: Tensor, empty: Ten
     unet.load_state_dict(to_diffusers(weights.group("weights"), shape))
 
     def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        both = unet(torch.cat([x, x]), torch.tensor(t), torch.cat([text, empty])).sample.chunk(2)
+        both = unet(x, torch.tensor(t), torch.cat([text, empty])).chunk(2)
         return both[0], both[1]
 
     return network
