@@ -4,13 +4,16 @@
 
 Weak scaling: every process takes the same number of clips. Efficiency is seconds per step alone over seconds together;
 `alone` is measured by all processes at the same time, each for itself, so that what they share (power, host) is the
-same. Random weights and latents, cached heatmaps, recomputation, motion term on. Writes `motif_scaling_<N>.json`.
+same. Random weights and latents, cached heatmaps, recomputation, motion term on. Writes `motif_scaling_<N>.json`
+and `.md`.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -37,6 +40,29 @@ def seconds(step: Step, clips: int, repeats: int, device: str) -> float:
     return float(slowest)
 
 
+def markdown(found: Mapping[str, object]) -> str:
+    """What was found so far, as a page."""
+    lines = [
+        f"# MotiF at full size, trained on {found['processes']} GPUs of one host",
+        "",
+        f"{found['processes']} x {found['machine']}, torch {found['torch']}, {found['date']}; "
+        f"{found['clips_per_process']} clips of 16 x 320 x 512 per process and step, bfloat16, recomputation, motion",
+        "term with cached heatmaps, random weights and latents. Median of "
+        f"{found['repeats']} steps, of the slowest process. Efficiency:",
+        "the step of one process that is not joined, measured on all GPUs at once, over the step of all together.",
+        "",
+        f"`{found['command']}`",
+        "",
+        "| how | s per step | efficiency |",
+        "| --- | --- | --- |",
+    ]
+    for name in ("alone", "DDP", "FSDP"):
+        if name in found:
+            share = f"{float(str(found[f'{name} efficiency'])):.1%}" if f"{name} efficiency" in found else "–"
+            lines.append(f"| {name} | {float(str(found[name])):.3f} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,7 +82,15 @@ def main() -> None:
     settings = MotifSettings()
     if args.tiny:
         settings = MotifSettings(frames=4, height=64, width=64, unet=tiny(recipe(Settings())).network.unet)
-    found: dict[str, object] = {"processes": world, "clips_per_process": args.clips, "torch": torch.__version__}
+    found: dict[str, object] = {
+        "processes": world,
+        "clips_per_process": args.clips,
+        "repeats": args.repeats,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"torchrun --standalone --nproc-per-node {world} tests/benchmarks/bench_motif_scaling.py "
+        f"--device {args.device} --clips {args.clips} --repeats {args.repeats} --out OUT",
+    }
     found["machine"] = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
 
     def measure(name: str, step: Step) -> None:
@@ -67,6 +101,7 @@ def main() -> None:
             print(name, found[name], flush=True)
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / f"motif_scaling_{world}.json").write_text(json.dumps(found, indent=1) + "\n")
+            (args.out / f"motif_scaling_{world}.md").write_text(markdown(found))
 
     step = Step(settings, place)
     checkpointed(step.unet)

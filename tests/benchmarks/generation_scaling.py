@@ -5,7 +5,7 @@
 
 Every run makes `--videos` videos per device, with random weights of full size. Told apart: the whole run from start to
 end, and the working part, in which the speed-up is counted: from the moment at which as many videos are finished as
-there are workers, to the last video. Writes scaling.json and scaling.md.
+there are workers, to the last video. Writes generation_scaling.json and .md.
 """
 
 import argparse
@@ -49,12 +49,19 @@ def main() -> None:
         "model": options.model,
         "fast": options.fast,
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python", "tests/benchmarks/generation_scaling.py", *sys.argv[1:]]),
+        "command": again(options),
         "rows": rows,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scaling.json").write_text(json.dumps(table, indent=1) + "\n")
-    (options.out / "scaling.md").write_text(markdown(table))
+    (options.out / "generation_scaling.json").write_text(json.dumps(table, indent=1) + "\n")
+    (options.out / "generation_scaling.md").write_text(markdown(table))
+
+
+def again(options: argparse.Namespace) -> str:
+    """The command that makes the table."""
+    said = [f"--{name} {getattr(options, name)}" for name in ("devices", "kind", "model", "weights", "videos", "batch")]
+    said += ["--fast"] * options.fast + [f"--set {text}" for text in options.set]
+    return " ".join(["python tests/benchmarks/generation_scaling.py", *said, "--out OUT"])
 
 
 def measure(options: argparse.Namespace, count: int) -> dict[str, Any]:
