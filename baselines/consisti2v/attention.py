@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.nn.attention import Attention
+from baselines.nn.branches import in_branches
 from baselines.nn.feedforward import FeedForward
 from baselines.nn.rotary import rotary_table, rotate_pairs
 
@@ -110,12 +111,13 @@ class SpatialBlock(nn.Module):
         self.ff = FeedForward(width)
 
     def forward(self, x: Tensor, text: Tensor, frames: int) -> Tensor:
-        """Tokens (B x F, N, C) and text (B, M, D) -> tokens."""
+        """Tokens (B x F, N, C) and text (k B, M, D) -> tokens (k B x F, N, C)."""
         x = x + self.attn1(self.norm1(x), frames)
         clip = x.view(x.shape[0] // frames, -1, x.shape[-1])  # all frames ask the same text: project it once
+        clip = in_branches(clip, len(text))
         clip = clip + self.attn2(self.norm2(clip), text)
         clip = clip + self.ff(self.norm3(clip))
-        out: Tensor = clip.view(x.shape)
+        out: Tensor = clip.view(-1, *x.shape[1:])
         return out
 
 
@@ -150,13 +152,13 @@ class SpatialTransformer(nn.Module):
         self.proj_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, text: Tensor, frames: int) -> Tensor:
-        """Frames (B x F, C, H, W) and text (B, M, D) -> frames."""
+        """Frames (B x F, C, H, W) and text (k B, M, D) -> frames (k B x F, C, H, W)."""
         n, c, h, w = x.shape
         tokens = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c))
         for block in self.transformer_blocks:
             tokens = block(tokens, text, frames)
-        added: Tensor = self.proj_out(tokens)
-        return x + added.view(n, h, w, c).permute(0, 3, 1, 2)
+        added: Tensor = self.proj_out(tokens).view(-1, h, w, c).permute(0, 3, 1, 2)
+        return in_branches(x, len(added)) + added
 
 
 class TemporalTransformer(nn.Module):

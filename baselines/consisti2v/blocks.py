@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer, blend, neighbours
 from baselines.consisti2v.config import ConsistConfig
+from baselines.nn.branches import in_branches
 from baselines.nn.folding import FrameConv, Resample
 
 
@@ -27,9 +28,9 @@ class ResNet(nn.Module):
         self.conv_shortcut = nn.Conv2d(width, out, 1) if width != out else None
 
     def forward(self, x: Tensor, step: Tensor, frames: int) -> Tensor:
-        """Frames (B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU."""
+        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches."""
         hidden = self.conv1(F.silu(self.norm1(x)))
-        shift = self.time_emb_proj(step).repeat_interleave(frames, dim=0)
+        shift = in_branches(self.time_emb_proj(step).repeat_interleave(frames, dim=0), len(x))
         hidden = self.conv2(F.silu(self.norm2(hidden + shift[:, :, None, None])))
         out: Tensor = hidden + (x if self.conv_shortcut is None else self.conv_shortcut(x))
         return out
@@ -137,7 +138,7 @@ class Up(Level):
         """Consumes its skips from the end of `skips`."""
         around = self.around(x.shape[-2:], x.device)
         for i in range(len(self.resnets)):
-            x = self.layer(i, torch.cat([x, skips.pop()], dim=1), step, text, frames, around)
+            x = self.layer(i, torch.cat([x, in_branches(skips.pop(), len(x))], dim=1), step, text, frames, around)
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
             x = upsample(x, skips[-1].shape[-2:])

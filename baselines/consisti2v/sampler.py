@@ -10,7 +10,7 @@ from baselines.sampling.guidance import guided, guided_by_two, rescaled
 from baselines.sampling.leading import Step, ddim_step, in_steps
 
 Network = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(sample, timestep, text, first, stride) -> noise, as `ConsistUNet`."""
+"""(sample, timestep, text of all branches, first, stride) -> noise of all branches, as `ConsistUNet`."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Conditions:
     """Frame stride that the network is told."""
 
     def for_branches(self, branches: int) -> tuple[Tensor, Tensor]:
-        """Text and first frames of the whole batch."""
+        """Text of all branches, and first frames: B where the branches have the same, else those of all branches."""
         negative, positive = self.text
         if branches == 1:
             return positive, self.first
         if branches == 2:
-            return torch.cat([negative, positive]), torch.cat([self.first, self.first])
+            return torch.cat([negative, positive]), self.first
         return torch.cat([negative, negative, positive]), torch.cat([self.noisy_first, self.first, self.first])
 
 
@@ -70,7 +70,7 @@ def denoised(network: Network, x: Tensor, given: Conditions, steps: list[Step], 
     """Latents of the frames after the first, after every step, (B, 4, F - 1, H, W).
 
     Args:
-        network: predicts the noise of a batch.
+        network: predicts the noise.
         x: start latents without frame 0, in the network's dtype.
         given: conditions.
         steps: from `leading_steps`.
@@ -78,8 +78,8 @@ def denoised(network: Network, x: Tensor, given: Conditions, steps: list[Step], 
     """
     branches = guidance.branches
     text, first = given.for_branches(branches)
-    stride = torch.full((len(text),), given.stride, device=x.device)
-    for step, timestep in in_steps(steps, x.device, len(text)):
-        noise = network(x.repeat(branches, 1, 1, 1, 1), timestep, text, first, stride)
+    stride = torch.full((len(first),), given.stride, device=x.device)
+    for step, timestep in in_steps(steps, x.device, len(first)):
+        noise = network(x.repeat(len(first) // len(x), 1, 1, 1, 1), timestep, text, first, stride)
         x = ddim_step(x, guidance.combine(noise), step)
         yield x

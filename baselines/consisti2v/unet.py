@@ -40,12 +40,12 @@ class ConsistUNet(nn.Module):
         Args:
             sample: (B, 4, F - 1, H, W) noisy latents of frames 2 .. F.
             timestep: (B,) steps of the diffusion process, 0..999.
-            text: (B, M, D) text states.
+            text: (k B, M, D) text states of k guidance branches, one after another.
             first: (B, 4, 1, H, W) latent of the first frame.
             stride: (B,) frames of the source film between two frames of the clip, 1..5 in training.
 
         Returns:
-            (B, 4, F - 1, H, W).
+            (k B, 4, F - 1, H, W).
         """
         clip = torch.cat([first, sample], dim=2)
         frames = clip.shape[2]

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.cinemo.network import CinemoUNet
+from baselines.consisti2v.config import ConsistConfig
+from baselines.consisti2v.unet import ConsistUNet
 from baselines.lavie.config import LavieConfig
 from baselines.lavie.unet import LavieUNet
 from baselines.lvdm.settings import UNetSettings
@@ -40,6 +42,12 @@ def lavie() -> Network:
 def cinemo() -> Network:
     net = random(CinemoUNet(LAVIE, 8))
     return lambda x, text: net(x[:, :, 1:], torch.tensor([7, 981]), text, x[:, :, :1], torch.tensor([1.0, 9.0]))
+
+
+def consisti2v() -> Network:
+    config = ConsistConfig(channels=(64, 64), attention=(True, False), layers=1, heads=(2, 2), context=32, frames=F)
+    net = random(ConsistUNet(config))
+    return lambda x, text: net(x[:, :, 1:], torch.tensor([7, 981]), text, x[:, :, :1], torch.tensor([1, 5]))
 
 
 def text_unet(shape: TrunkShape) -> Network:
@@ -75,6 +83,7 @@ NETWORKS: dict[str, tuple[Callable[[], Network], int, int]] = {
     "lvdm with two blocks per transformer": (lambda: lvdm(transformer_depth=2), 77, 4),
     "lavie": (lavie, 7, LAVIE.in_channels),
     "cinemo": (cinemo, 7, LAVIE.in_channels),
+    "consisti2v": (consisti2v, 7, 4),
     "modelscope": (lambda: text_unet(SMALL), 7, 4),
     "modelscope whose text comes in late": (lambda: text_unet(DEEP), 7, 4),
     "i2vgen_xl": (image_unet, 7, 4),

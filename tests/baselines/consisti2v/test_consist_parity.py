@@ -11,6 +11,7 @@ from baselines.consisti2v.frameinit import exchange_low, frame_init, low_pass, s
 from baselines.consisti2v.preprocess import scale_and_crop
 from baselines.consisti2v.sampler import Conditions, Guidance, denoised
 from baselines.consisti2v.unet import ConsistUNet
+from baselines.nn.branches import in_branches
 from baselines.sampling.leading import Step, add_noise, ddim_step, leading_steps, linear_alphas
 from tests.parity import Parity
 
@@ -106,12 +107,12 @@ def _steps_match(fixture: Parity, run: str) -> None:
     expected = fixture.group(f"expected.{run}")
     unet, (text, first) = unet_of(fixture), given.for_branches(guidance.branches)
     if "step0_first_frame_batched" in expected:
-        torch.testing.assert_close(first, expected["step0_first_frame_batched"])
+        torch.testing.assert_close(in_branches(first, len(text)), expected["step0_first_frame_batched"])
     states = [start_of(fixture)[:, :, 1:], *expected["latents_per_step"]]
-    stride = torch.full((len(text),), given.stride)
+    stride = torch.full((len(first),), given.stride)
     for count, step in enumerate(steps_of(fixture.info, fixture.info["num_inference_steps"])):
         x = states[count]
-        noise = unet(x.repeat(len(text), 1, 1, 1, 1), torch.full((len(text),), step.timestep), text, first, stride)
+        noise = unet(x.repeat(len(first), 1, 1, 1, 1), torch.full((len(first),), step.timestep), text, first, stride)
         if count == 0 and "step0_unet_out_batched" in expected:
             torch.testing.assert_close(noise, expected["step0_unet_out_batched"], rtol=0, atol=1e-5)
         assert relative(ddim_step(x, guidance.combine(noise), step), states[count + 1]) < 5e-5  # with guidance
