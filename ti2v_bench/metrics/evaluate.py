@@ -120,7 +120,7 @@ def evaluate(
 
     with (
         one_core_each(tools.workers, tools.device) as preparers,
-        one_core_each(tools.workers, tools.device) as scorers,
+        one_core_each(tools.workers) as scorers,
         one_core_each(_FLOWS, tools.device) as flowers,
     ):
         for video, result in _prepared(videos, tools, cache, watch, preparers):

@@ -74,6 +74,8 @@ def prepare_early(clip: Clip, names: Sequence[str], device: str) -> None:
         clip.prepared[_FRAMES] = _levels(clip, device)
 
 
+_PIXELS = 2**24
+"""Prepared at once; in float64, as Pillow's resampling is on a GPU, 384 MiB."""
 _FRAMES = "frames"
 """The clip's frames as they are, among what was prepared."""
 
@@ -118,7 +120,13 @@ def make_features(
 
 def _of_levels(transform: Callable[[Tensor], Tensor], network: Embedder) -> Callable[[Tensor], Tensor]:
     """Frames (N, H, W, 3) uint8 to (N, D)."""
-    return lambda frames: network.embed(transform(frames.permute(0, 3, 1, 2).float()))
+
+    def embed(frames: Tensor) -> Tensor:
+        few = max(1, _PIXELS // frames[0, ..., 0].numel())
+        parts = [transform(part.permute(0, 3, 1, 2).float()) for part in torch.split(frames, few)]
+        return network.embed(torch.cat(parts))
+
+    return embed
 
 
 def _embedded(inputs: Sequence[Tensor], embed: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from ti2v_bench.metrics import resize
+from ti2v_bench.metrics import features, resize
 from ti2v_bench.metrics.alignment import AlignmentSettings, TextAlignment
 from ti2v_bench.metrics.catalogue import MetricError
 from ti2v_bench.metrics.clip import Clip
@@ -104,7 +104,7 @@ def test_dino_takes_oblong_inputs_with_the_official_position_scale() -> None:
     torch.testing.assert_close(network.embed(x), by_hand)
 
 
-def test_features_of_several_clips_equal_those_of_each_alone() -> None:
+def test_features_of_several_clips_equal_those_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = {name: load_network(name, "random-tiny") for name in ("dino-b16", "clip-b32")}
     networks["align"] = networks["clip-b32"]
     names = ["dino", "dino-i2v", "dino-i2v-image", "clip-b32", "align-frames", "align-image", "align-text"]
@@ -114,7 +114,9 @@ def test_features_of_several_clips_equal_those_of_each_alone() -> None:
         return [Clip(noise(*shape), 8, noise(70, 90, 3), f"prompt {at}") for at, shape in enumerate(shapes)]
 
     together, alone = clips(), clips()
-    make_features(together, names, networks, "A photo of ", 4, "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "_PIXELS", 3 * 64 * 96)
+        make_features(together, names, networks, "A photo of ", 4, "cpu")
     for clip in alone:
         make_features([clip], names, networks, "A photo of ", 64, "cpu")
     for first, second in zip(together, alone, strict=True):
