@@ -6,7 +6,7 @@ Results are those of the recorded kernels, to the last bit; what goes is the tim
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 _log = logging.getLogger(__name__)
 
 Forward = Callable[..., Any]
+
+_RECORDER = Lock()
+"""One recording at a time: each begins by emptying torch's cache, which no other may be filling."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +36,42 @@ class _Recording:
     """What the graph reads."""
     output: Any
     """What it writes; overwritten by the next replay."""
+    read: torch.cuda.Event
+    """When the latest output had been copied; threads may replay on streams of their own."""
 
     def replayed(self, inputs: list[Tensor]) -> Any:
-        for place, value in zip(self.inputs, inputs, strict=True):
-            place.copy_(value)
-        self.graph.replay()
-        return mapped(self.output, torch.clone)
+        with torch.cuda.device(self.inputs[0].device):
+            self.read.wait()
+            for place, value in zip(self.inputs, inputs, strict=True):
+                place.copy_(value)
+            self.graph.replay()
+            result = mapped(self.output, torch.clone)
+            self.read.record()
+        return result
+
+
+@dataclass
+class _Seen:
+    """A call that came lately."""
+
+    form: object
+    thread: int
+    recording: _Recording | None = None
 
 
 class Replayed:
     """A function of CUDA tensors that is called again and again with the same shapes.
 
-    A call is recorded when it is like the one before it: by then everything is compiled, and shapes that come only once
-    or take turns are never recorded. Only the latest recording is kept, since each keeps the memory of a call.
-    Calls with tensors of other devices go through, and so does every call after one that CUDA would not record, which
-    is logged. Several threads may call; one at a time is served.
+    A call is recorded when it is like one of the `keep` kinds of calls that came last: by then everything is compiled,
+    and shapes that come only once, or with more others in turn, are never recorded. Only the recordings of those kinds
+    are kept, since each keeps the memory of a call. Calls with tensors of other devices go through, and so does every
+    call after one that CUDA would not record, which is logged. Several threads may call; one at a time is served.
     """
 
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
-        self._latest: object = None
-        self._recording: _Recording | None = None
+    def __init__(self, forward: Forward, keep: int = 1) -> None:
+        self._forward, self._keep = forward, keep
+        self._seen: list[_Seen] = []
+        """The latest kind of call last."""
         self._recordable = True
         self._turn = Lock()
 
@@ -63,14 +81,25 @@ class Replayed:
         if not on_one_gpu(inputs):
             return self._forward(*args, **kwargs)
         with self._turn:
-            if form != self._latest:
-                self._latest, self._recording = form, None
+            known = next((seen for seen in self._seen if seen.form == form), None)
+            if known is None:
+                self._make_room()
+                self._seen.append(_Seen(form, get_ident()))
                 return self._forward(*args, **kwargs)
-            if self._recording is None and self._recordable:
-                self._recording = self._tried(args, kwargs)
-            if self._recording is None:
+            self._seen.sort(key=lambda seen: seen is known)
+            if known.recording is None and self._recordable:
+                if known.thread != get_ident():
+                    self._forward(*args, **kwargs)  # cuDNN remembers its choice of kernels for each thread
+                known.recording = self._tried(args, kwargs)
+            if known.recording is None:
                 return self._forward(*args, **kwargs)
-            return self._recording.replayed(inputs)
+            return known.recording.replayed(inputs)
+
+    def _make_room(self) -> None:
+        while len(self._seen) >= self._keep:
+            oldest = self._seen.pop(0).recording
+            if isinstance(oldest, _Recording):
+                oldest.read.synchronize()  # its memory may be another stream's at once
 
     def _tried(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Recording | None:
         try:
@@ -92,9 +121,9 @@ class Replayed:
         own_args, own_kwargs = mapped((args, kwargs), kept)
         graph = torch.cuda.CUDAGraph()
         # Other threads may use the GPU meanwhile: only this one's calls are looked at.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with _RECORDER, torch.cuda.graph(graph, capture_error_mode="thread_local"):
             output = self._forward(*own_args, **own_kwargs)
-        return _Recording(graph, inputs, output)
+        return _Recording(graph, inputs, output, torch.cuda.Event())  # type: ignore[no-untyped-call]
 
 
 def on_one_gpu(tensors: list[Tensor]) -> bool:

@@ -1,6 +1,7 @@
 """What is recorded and when; the recording itself needs a GPU and is stood in for by a list of calls."""
 
 import logging
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from ti2v_bench.replay import Replayed, described, mapped
 class Watched(Replayed):
     """Notes what is called and what is recorded; a recording answers with -1 times the sum."""
 
-    def __init__(self, refusal: Exception | None = None) -> None:
-        super().__init__(self._add)
+    def __init__(self, refusal: Exception | None = None, keep: int = 1) -> None:
+        super().__init__(self._add, keep)
         self.called: list[int] = []
         self.recorded: list[int] = []
         self.refusal = refusal
@@ -71,6 +72,28 @@ def test_shapes_that_take_turns_are_called_and_not_recorded() -> None:
     for count in (3, 4, 3, 4):
         function(torch.ones(count))
     assert (function.called, function.recorded) == ([3, 4, 3, 4], [])
+
+
+@pytest.mark.usefixtures("_gpu")
+def test_as_many_kinds_of_calls_are_kept_as_were_asked_for() -> None:
+    function = Watched(keep=2)
+    for count in (3, 4, 3, 4, 3):
+        function(torch.ones(count))
+    assert (function.called, function.recorded) == ([3, 4], [3, 4])
+    function(torch.ones(5))  # in place of 4, the one that was longest not called
+    function(torch.ones(3))
+    function(torch.ones(4))
+    assert (function.called, function.recorded) == ([3, 4, 5, 4], [3, 4])
+
+
+@pytest.mark.usefixtures("_gpu")
+def test_another_thread_calls_once_before_it_records() -> None:
+    function = Watched()
+    function(torch.ones(3))
+    other = Thread(target=function, args=(torch.ones(3),))
+    other.start()
+    other.join()
+    assert (function.called, function.recorded) == ([3, 3], [3])
 
 
 @pytest.mark.usefixtures("_gpu")

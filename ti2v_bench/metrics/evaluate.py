@@ -18,6 +18,9 @@ from ti2v_bench.metrics.videos import VideoFile, image_digest
 from ti2v_bench.motion.flow import FlowBackend
 from ti2v_bench.video import VideoError
 
+_FLOWS = 2
+"""Threads that make flow beside the networks on a GPU: one copies its flow back while the other's is made."""
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -60,6 +63,16 @@ class _Job:
 
 
 @dataclass
+class _Group:
+    """Clips whose networks have run together; their flow, and what is scored with either, may still be under way."""
+
+    jobs: list[_Job]
+    scored: "list[Future[None]]"
+    flowing: "list[Future[Future[None]]]"
+    """The flow of each clip, which leads to what is scored with it."""
+
+
+@dataclass
 class Stopwatch:
     """Seconds per part, summed over threads; shared by all of one run (a lost update only blurs a share)."""
 
@@ -94,25 +107,35 @@ def evaluate(
     watch = watch or Stopwatch()
     found: list[Measured] = []
     features = _wanted_features(tools)
-    group = max(1, tools.batch // 16) if features or not tools.flow_in_threads else 1
+    most = max(1, tools.batch // 16) if features or not tools.flow_in_threads else 1
     waiting: list[_Job] = []
+    groups: deque[_Group] = deque()
 
-    def finish(scorers: Executor) -> None:
-        _finish(waiting, tools, features, cache, watch, scorers)
-        for job in waiting:
+    def settle() -> None:
+        group = groups.popleft()
+        _settle(group, tools, cache, watch)
+        for job in group.jobs:
             found.append(Measured(job.video, job.sha256, {name: job.values[name] for name in tools.metrics}))
             done(job.video)
-        waiting.clear()
 
-    with one_core_each(tools.workers) as preparers, one_core_each(tools.workers) as scorers:
+    with (
+        one_core_each(tools.workers, tools.device) as preparers,
+        one_core_each(tools.workers) as scorers,
+        one_core_each(_FLOWS, tools.device) as flowers,
+    ):
         for video, result in _prepared(videos, tools, cache, watch, preparers):
             if isinstance(result, VideoError):
                 failed(video, result)
                 continue
             waiting.append(result)
-            if sum(job.clip is not None for job in waiting) >= group or len(waiting) >= 256:
-                finish(scorers)
-        finish(scorers)
+            if sum(job.clip is not None for job in waiting) >= most or len(waiting) >= 256:
+                groups.append(_begin(waiting, tools, features, watch, scorers, flowers))
+                waiting = []
+                if len(groups) > 1:  # while one group's flow is made, the next one's networks run
+                    settle()
+        groups.append(_begin(waiting, tools, features, watch, scorers, flowers))
+        while groups:
+            settle()
     return found
 
 
@@ -165,47 +188,58 @@ def _prepare(video: VideoFile, tools: Tools, cache: ValueCache, watch: Stopwatch
     return job
 
 
-def _finish(
-    jobs: Sequence[_Job],
-    tools: Tools,
-    features: Sequence[str],
-    cache: ValueCache,
-    watch: Stopwatch,
-    scorers: Executor,
-) -> None:
-    """Run the networks on all jobs together, score what is left, keep it."""
+def _begin(
+    jobs: list[_Job], tools: Tools, features: Sequence[str], watch: Stopwatch, scorers: Executor, flowers: Executor
+) -> _Group:
+    """Run the networks on all jobs together; on a GPU their flow is made beside that, on the CPU after it."""
+    group = _Group(jobs, [], [])
     open_jobs = [job for job in jobs if job.clip is not None]
     clips = [job.clip for job in open_jobs if job.clip is not None]
-    beside = tools.device.startswith("cuda") and not tools.flow_in_threads  # the GPU takes it from any thread
-    flowing = scorers.submit(_make_flows, open_jobs, tools, watch) if beside else None
+    left = {id(job): [card for card in tools.cards if card.name not in job.values] for job in open_jobs}
+    beside = _flow_beside(tools)
+    if beside:
+        for job in open_jobs:
+            with_flow = [card for card in left[id(job)] if card.flow]
+            group.flowing.append(flowers.submit(_flow_then_score, job, with_flow, tools, watch, scorers))
     for name in features if clips else ():
         start = perf_counter()
         with _no_grad():
             make_features(clips, [name], tools.networks, tools.prefix, tools.batch, tools.device)
         watch.add(name, start)
-    if flowing is None:
-        _make_flows(open_jobs, tools, watch)
-    else:
-        flowing.result()
-    scored = []
     for job in open_jobs:
-        left = [card for card in tools.cards if card.name not in job.values]
-        scored.append(scorers.submit(_score, job, [card for card in left if card.part is None], tools, watch))
-    for future in scored:
+        here = [card for card in left[id(job)] if not (beside and card.flow)]
+        _make_flow(job, here, watch)
+        shared = [card for card in here if card.part is None]
+        group.scored.append(scorers.submit(_score, job, shared, tools, watch))
+    return group
+
+
+def _flow_beside(tools: Tools) -> bool:
+    """Whether flow is made while the networks run: a GPU takes it from any thread."""
+    return tools.device.startswith("cuda") and not tools.flow_in_threads
+
+
+def _flow_then_score(
+    job: _Job, cards: Sequence[MetricCard], tools: Tools, watch: Stopwatch, scorers: Executor
+) -> "Future[None]":
+    _make_flow(job, cards, watch)
+    return scorers.submit(_score, job, [card for card in cards if card.part is None], tools, watch)
+
+
+def _settle(group: _Group, tools: Tools, cache: ValueCache, watch: Stopwatch) -> None:
+    """Wait for a group's scores, score what brings a network of its own, keep all."""
+    for future in [*(flowing.result() for flowing in group.flowing), *group.scored]:
         future.result()
     fresh: dict[str, Value] = {}
-    for job in open_jobs:
+    for job in group.jobs:
+        if job.clip is None:
+            continue
         # What brings a network of its own stays in this thread.
         _score(job, [card for card in tools.cards if card.name not in job.values], tools, watch)
         fresh |= {job.keys[name]: value for name, value in job.values.items() if cache.get(job.keys[name]) is None}
         job.clip = None
     if fresh:
         cache.put(fresh)
-
-
-def _make_flows(jobs: Sequence[_Job], tools: Tools, watch: Stopwatch) -> None:
-    for job in jobs:
-        _make_flow(job, [card for card in tools.cards if card.name not in job.values], watch)
 
 
 def _make_flow(job: _Job, cards: Sequence[MetricCard], watch: Stopwatch) -> None:

@@ -22,10 +22,19 @@ class Feature:
     """`align` stands for the network of the alignment settings."""
     of: str
     """`frames`, `image` or `prompt`."""
-    prepare: Callable[[Clip, str], Tensor] | None = None
-    """(clip, device) to the network's input; None for prompts."""
-    early: bool = False
-    """Whether its input is made on the CPU by one picture after another, and so best where the clip is decoded."""
+    transform: Callable[[Tensor], Tensor] | None = None
+    """Frames (N, 3, H, W) in 0-255, on any device, to the network's input."""
+    early: Callable[[Clip], Tensor] | None = None
+    """A clip to the network's input by one picture after another on the CPU, and so best where the clip is decoded;
+    for frames only where the network runs on the CPU too."""
+
+    def is_early(self, device: str) -> bool:
+        """Whether the input is made by `early`, of the networks on `device`."""
+        return self.early is not None and not (self.transform is not None and _on_gpu(device))
+
+
+def _on_gpu(device: str) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 def clip_through_pillow(pictures: Sequence[Picture]) -> Tensor:
@@ -39,30 +48,42 @@ def clip_through_pillow(pictures: Sequence[Picture]) -> Tensor:
     return resize.normalise(resize.as_tensor(np.stack(prepared)) / 255, resize.CLIP)
 
 
-def _of_frames(transform: Callable[[Tensor], Tensor]) -> Callable[[Clip, str], Tensor]:
-    return lambda clip, device: transform(resize.as_tensor(clip.frames, device))
-
-
 FEATURES = {
-    "dino": Feature("dino-b16", "frames", _of_frames(resize.dino_input)),
-    "dino-i2v": Feature("dino-b16", "frames", _of_frames(resize.dino_i2v_input)),
-    "dino-i2v-image": Feature("dino-b16", "image", lambda clip, _: resize.dino_i2v_image(clip.image), True),
-    "clip-b32": Feature("clip-b32", "frames", _of_frames(resize.clip_input)),
-    "clip-l14": Feature("clip-l14", "frames", _of_frames(resize.clip_input)),
-    "dreamsim": Feature("dreamsim", "frames", _of_frames(resize.dreamsim_input)),
-    "dreamsim-image": Feature("dreamsim", "image", lambda clip, _: resize.dreamsim_image(clip.image), True),
-    "align-frames": Feature("align", "frames", lambda clip, _: clip_through_pillow(list(clip.frames)), True),
-    "align-image": Feature("align", "image", lambda clip, _: clip_through_pillow([clip.image]), True),
+    "dino": Feature("dino-b16", "frames", resize.dino_input),
+    "dino-i2v": Feature("dino-b16", "frames", resize.dino_i2v_input),
+    "dino-i2v-image": Feature("dino-b16", "image", early=lambda clip: resize.dino_i2v_image(clip.image)),
+    "clip-b32": Feature("clip-b32", "frames", resize.clip_input),
+    "clip-l14": Feature("clip-l14", "frames", resize.clip_input),
+    "dreamsim": Feature("dreamsim", "frames", resize.dreamsim_input),
+    "dreamsim-image": Feature("dreamsim", "image", early=lambda clip: resize.dreamsim_image(clip.image)),
+    "align-frames": Feature(
+        "align", "frames", resize.pillow_clip_input, lambda clip: clip_through_pillow(list(clip.frames))
+    ),
+    "align-image": Feature("align", "image", early=lambda clip: clip_through_pillow([clip.image])),
     "align-text": Feature("align", "prompt"),
 }
 
 
 def prepare_early(clip: Clip, names: Sequence[str], device: str) -> None:
-    """Make the inputs that need one CPU thread and no network, for `make_features` to take up on `device`."""
+    """Make what needs one CPU thread and no network, for `make_features` to take up; frames go to a GPU once."""
     for name in names:
         feature = FEATURES[name]
-        if feature.early and feature.prepare is not None:
-            clip.prepared[name] = feature.prepare(clip, "cpu").to(device)
+        if feature.early is not None and feature.is_early(device):
+            clip.prepared[name] = feature.early(clip)
+    if _on_gpu(device) and any(FEATURES[name].of == "frames" for name in names):
+        clip.prepared[_FRAMES] = _levels(clip, device)
+
+
+_PIXELS = 2**24
+"""Prepared at once; in float64, as Pillow's resampling is on a GPU, 384 MiB."""
+_FRAMES = "frames"
+"""The clip's frames as they are, among what was prepared."""
+
+
+def _levels(clip: Clip, device: str) -> Tensor:
+    """(F, H, W, 3) uint8 on the device."""
+    frames = clip.frames if clip.frames.flags.writeable else clip.frames.copy()
+    return torch.from_numpy(np.ascontiguousarray(frames)).to(device)
 
 
 def make_features(
@@ -71,7 +92,7 @@ def make_features(
     """Run the networks and put their outputs into each clip's `features`, on the CPU.
 
     Args:
-        clips: Any number; pictures of equal prepared size share a batch.
+        clips: Any number; pictures of equal size share a batch.
         names: In FEATURES.
         networks: By the names that the features state.
         prefix: Put before each prompt.
@@ -81,24 +102,40 @@ def make_features(
     for name in names:
         feature = FEATURES[name]
         network = networks[feature.network]
-        if feature.prepare is None:
+        if feature.of == "prompt":
             texts = [prefix + clip.prompt for clip in clips]
             found = list(torch.split(cast("ClipNetwork", network).embed_texts(texts).cpu(), 1))
-        else:
+        elif feature.early is not None and feature.is_early(device):
             early = [clip.prepared.pop(name, None) for clip in clips]
-            inputs = [feature.prepare(c, device) if x is None else x for c, x in zip(clips, early, strict=True)]
-            found = _embedded(inputs, network, batch)
+            inputs = [feature.early(clip) if x is None else x for clip, x in zip(clips, early, strict=True)]
+            found = _embedded(inputs, network.embed, batch)
+        else:
+            assert feature.transform is not None
+            frames = [clip.prepared.get(_FRAMES) for clip in clips]
+            levels = [_levels(clip, device) if x is None else x for clip, x in zip(clips, frames, strict=True)]
+            found = _embedded(levels, _of_levels(feature.transform, network), batch)
         for clip, vectors in zip(clips, found, strict=True):
             clip.features = {**clip.features, name: vectors}
 
 
-def _embedded(inputs: Sequence[Tensor], network: Embedder, batch: int) -> list[Tensor]:
-    """One (F, D) on the CPU per input (F, 3, H, W); inputs of one size go through the network, and back, together."""
+def _of_levels(transform: Callable[[Tensor], Tensor], network: Embedder) -> Callable[[Tensor], Tensor]:
+    """Frames (N, H, W, 3) uint8 to (N, D)."""
+
+    def embed(frames: Tensor) -> Tensor:
+        few = max(1, _PIXELS // frames[0, ..., 0].numel())
+        parts = [transform(part.permute(0, 3, 1, 2).float()) for part in torch.split(frames, few)]
+        return network.embed(torch.cat(parts))
+
+    return embed
+
+
+def _embedded(inputs: Sequence[Tensor], embed: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
+    """One (F, D) on the CPU per input (F, ...); inputs of one size go through the network, and back, together."""
     found: list[Tensor | None] = [None] * len(inputs)
     for size in {tuple(x.shape[1:]) for x in inputs}:
         which = [at for at, x in enumerate(inputs) if tuple(x.shape[1:]) == size]
         together = torch.cat([inputs[at] for at in which])
-        vectors = torch.cat([network.embed(part) for part in torch.split(together, batch)]).cpu()
+        vectors = torch.cat([embed(part) for part in torch.split(together, batch)]).cpu()
         for at, part in zip(which, torch.split(vectors, [len(inputs[at]) for at in which]), strict=True):
             found[at] = part
     return cast("list[Tensor]", found)

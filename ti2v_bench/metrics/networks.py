@@ -13,9 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ti2v_bench.metrics.catalogue import MetricError
+from ti2v_bench.replay import Replayed
 
 RANDOM = ("random-tiny", "random-full")
 _SEED = 0
+_SHAPES = 3
+"""Batches of a network that are replayed on CUDA: full ones, one image of each clip, and a spare."""
 
 
 class Embedder(Protocol):
@@ -66,11 +69,16 @@ class ClipNetwork:
         self.dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
         self._model: Any = model.eval().requires_grad_(False).to(device, self.dtype)
         self._tokenise, self.identity, self._device = tokenise, identity, device
+        self._seen = Replayed(self._see, keep=_SHAPES)
 
     @torch.no_grad()
     def embed(self, pictures: Tensor) -> Tensor:
         """(N, 3, 224, 224) normalised to (N, D) float32, not of unit length."""
-        return _plain(self._model.get_image_features(pixel_values=pictures.to(self._device, self.dtype))).float()
+        vectors: Tensor = self._seen(pictures.to(self._device, self.dtype))
+        return vectors
+
+    def _see(self, pictures: Tensor) -> Tensor:
+        return _plain(self._model.get_image_features(pixel_values=pictures)).float()
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -87,11 +95,16 @@ class DinoNetwork:
         self._model.eval().requires_grad_(False).to(device)
         self._model.embeddings.interpolate_pos_encoding = partial(_dino_positions, self._model.embeddings)
         self.identity, self._device = identity, device
+        self._seen = Replayed(self._see, keep=_SHAPES)
 
     @torch.no_grad()
     def embed(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) normalised, any size of at least a patch, to (N, D) float32."""
-        out: Tensor = self._model(pictures.to(self._device), interpolate_pos_encoding=True).last_hidden_state[:, 0]
+        vectors: Tensor = self._seen(pictures.to(self._device))
+        return vectors
+
+    def _see(self, pictures: Tensor) -> Tensor:
+        out: Tensor = self._model(pictures, interpolate_pos_encoding=True).last_hidden_state[:, 0]
         return out.float()
 
 

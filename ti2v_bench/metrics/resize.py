@@ -4,6 +4,7 @@ Sizes and offsets follow torchvision's Resize and CenterCrop; the resampling is 
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -52,8 +53,13 @@ def centre_crop(x: Tensor, size: int) -> Tensor:
 
 def normalise(x: Tensor, mean_and_deviation: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
     """(N, 3, H, W) in [0, 1] to zero mean and unit deviation per channel."""
-    mean, deviation = (torch.tensor(values, device=x.device)[:, None, None] for values in mean_and_deviation)
+    mean, deviation = (_of_channels(values, x.device) for values in mean_and_deviation)
     return (x - mean) / deviation
+
+
+@cache
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 def clip_input(frames: Tensor) -> Tensor:
@@ -78,6 +84,55 @@ def dino_i2v_image(image: Picture) -> Tensor:
     height, width = shorter_side(image.shape[:2], 256)
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     return normalise(centre_crop(as_tensor(np.asarray(resized)[None]) / 255, 224), IMAGENET)
+
+
+def pillow_clip_input(frames: Tensor) -> Tensor:
+    """transformers' CLIP preparation of (N, 3, H, W) in 0-255: Pillow's shorter side 224 bicubic, middle 224 x 224."""
+    small = pillow_bicubic(frames, shorter_side(frames.shape[-2:], 224))
+    top, left = ((side - 224) // 2 for side in small.shape[-2:])
+    return normalise(small[..., top : top + 224, left : left + 224] / 255, CLIP)
+
+
+_BITS = 22
+"""Of the fractions in Pillow's resampling weights (its 8-bit pictures are resampled in whole numbers)."""
+
+
+def pillow_bicubic(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, 3, H, W), whole numbers in 0-255, to (N, 3, *size) float32, to the last bit as Pillow resizes pictures.
+
+    The weights are whole numbers, so sums in float64 are exact in any order, on any device. Rows come first, and are
+    rounded to 8 bits before the columns: Pillow's libImaging/Resample.c.
+    """
+    across, down = (_weights(before, after, x.device) for before, after in zip(x.shape[:1:-1], size[::-1], strict=True))
+    rows = _rounded(x.double() @ across.T)
+    return _rounded(down @ rows).float()
+
+
+def _rounded(sums: Tensor) -> Tensor:
+    half: int = 2 ** (_BITS - 1)
+    return ((sums + half) / (2 * half)).floor().clamp(0, 255)
+
+
+@cache
+def _weights(before: int, after: int, device: torch.device) -> Tensor:
+    """(after, before) float64: Pillow's bicubic weights times 2^22, rounded; widened where the picture shrinks."""
+    scale = before / after
+    widened = max(scale, 1.0)
+    table = np.zeros((after, before))
+    for at in range(after):
+        centre = (at + 0.5) * scale
+        first, end = max(int(centre - 2 * widened + 0.5), 0), min(int(centre + 2 * widened + 0.5), before)
+        weights = [_bicubic(abs(place - centre + 0.5) / widened) for place in range(first, end)]
+        table[at, first:end] = np.array(weights) / sum(weights)
+    table *= 2**_BITS
+    return torch.from_numpy(np.trunc(table + np.copysign(0.5, table))).to(device)
+
+
+def _bicubic(distance: float) -> float:
+    """Keys' kernel with a = -1/2."""
+    if distance < 1:
+        return (1.5 * distance - 2.5) * distance * distance + 1
+    return -0.5 * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
 
 
 def dreamsim_input(frames: Tensor) -> Tensor:

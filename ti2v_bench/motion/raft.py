@@ -4,7 +4,9 @@ Shapes: N pairs, C channels, H x W pixels, h x w = H/8 x W/8 cells. Attribute na
 checkpoints; princeton-vl's are renamed on loading (`raft_weights`). 5 257 536 parameters.
 """
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +17,11 @@ from ti2v_bench.model import Frames
 from ti2v_bench.motion.flow import Flow, FlowError, check_frames
 from ti2v_bench.motion.raft_weights import read_raft_weights
 from ti2v_bench.replay import Replayed
+
+if TYPE_CHECKING:
+    from ti2v_bench.motion.raft_fused import FusedRaft
+
+_log = logging.getLogger(__name__)
 
 LEVELS, RADIUS = 4, 4
 """Correlation pyramid: levels, and cells looked up on each side; the published values."""
@@ -243,7 +250,8 @@ class Raft(nn.Module):
 class RaftFlow:
     """RAFT-large as a flow backend: pads to multiples of 8, runs adjacent frames in batches.
 
-    On CUDA a batch is one replayed graph where shapes repeat: an update is some seventy small kernels.
+    On CUDA the network runs in its fused form (`raft_fused`), or plainly where Triton does not work; and a batch is one
+    replayed graph where shapes repeat, since an update is some thirty small kernels.
     """
 
     def __init__(
@@ -262,7 +270,9 @@ class RaftFlow:
         self.model = model.eval().requires_grad_(False).to(device)
         if torch.device(device).type == "cuda":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._adjacent = Replayed(self._adjacent_in)
+        self._adjacent = Replayed(self._adjacent_in, keep=2)  # all frames, and every so many (dynamic degree)
+        self._fused: dict[str, FusedRaft | None] = {}
+        """By precision; None where it cannot run here."""
         self.device, self.updates, self.batch, self.precision = device, updates, batch, precision
         self.name = f"raft-large ({source}, {updates} updates, {precision})"
 
@@ -307,6 +317,30 @@ class RaftFlow:
         return flow[..., top : top + height, left : left + width].float()
 
     def _adjacent_in(self, chunk: Tensor, updates: int, precision: str) -> Tensor:
+        fused = self._fused_in(precision) if chunk.is_cuda else None
+        if fused is not None:
+            return fused.adjacent(chunk, updates)
         lower = precision != "float32"
         with torch.autocast(chunk.device.type, getattr(torch, precision) if lower else None, enabled=lower):
             return self.model.adjacent(chunk, updates)
+
+    def _fused_in(self, precision: str) -> "FusedRaft | None":
+        if precision not in self._fused:
+            self._fused[precision] = fused_where_it_runs(self.model, getattr(torch, precision), self.device)
+        return self._fused[precision]
+
+
+def fused_where_it_runs(model: Raft, dtype: torch.dtype, device: str) -> "FusedRaft | None":
+    """The fused form of `model`, tried on two small frames; None, and the reason logged, where that fails."""
+    try:
+        from ti2v_bench.motion.raft_fused import FusedRaft
+
+        fused = FusedRaft(model, dtype)
+        fused.adjacent(torch.zeros(2, 3, MIN_SIDE, MIN_SIDE, device=device), 1)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a compiler, a driver or a package that is missing or old fails in ways of its own
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        _log.warning("RAFT runs without Triton kernels, only slower: %s", first)
+        return None
+    return fused

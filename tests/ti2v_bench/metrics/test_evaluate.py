@@ -1,8 +1,10 @@
 """`metrics` on small real files: each decoded once, resumed by content, broken ones named, the still beside them."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from scipy.ndimage import uniform_filter
 from ti2v_bench.bench import load_bench
 from ti2v_bench.cli import main
 from ti2v_bench.cli.metrics import metrics
+from ti2v_bench.metrics import evaluate as evaluate_module
 from ti2v_bench.metrics import videos as videos_module
 from ti2v_bench.metrics.alignment import AlignmentSettings
 from ti2v_bench.metrics.build import Wishes, build_tools
@@ -22,7 +25,9 @@ from ti2v_bench.metrics.clip import Clip
 from ti2v_bench.metrics.evaluate import evaluate
 from ti2v_bench.metrics.motion_measures import HotShare, LastFirstDifference, MeanFlow, MeanFlowFraction, TopFlow
 from ti2v_bench.metrics.table import read_frame
-from ti2v_bench.metrics.videos import find_videos, with_stills
+from ti2v_bench.metrics.videos import VideoFile, find_videos, with_stills
+from ti2v_bench.model import Frames
+from ti2v_bench.motion.flow import Flow
 from ti2v_bench.shapes import reference_frames, write_shapes
 from ti2v_bench.video import write_video
 
@@ -117,6 +122,50 @@ def test_other_weights_are_other_values_in_the_cache(drawn: Path, tmp_path: Path
     cache = ValueCache(tmp_path / "cache.jsonl")
     values = [evaluate(found[:1], tool, cache)[0].values["text_alignment_cos"].value for tool in tools]
     assert values[0] != values[1]
+
+
+def test_flow_beside_the_networks_changes_no_value_and_no_order(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = find_videos(drawn / "videos", load_bench(drawn / "bench"))
+    names = ("free", "alignment", "i2v_subject", "aesthetic_quality")
+    tools = build_tools(Wishes(names, weights={"all": "random-tiny"}, batch=48))
+    plain = evaluate(found, tools, ValueCache(tmp_path / "plain.jsonl"))
+    makers: set[str] = set()
+    backend = tools.flow
+    assert backend is not None
+
+    class Watched:
+        name = backend.name
+
+        def flow(self, frames: Frames) -> Flow:
+            makers.add(current_thread().name.rpartition("_")[0])
+            return backend.flow(frames)
+
+    monkeypatch.setattr(evaluate_module, "_flow_beside", lambda tools: True)
+    seen: list[VideoFile] = []
+    beside = evaluate(
+        found, replace(tools, flow=Watched(), flow_in_threads=False), ValueCache(tmp_path / "m.jsonl"), seen.append
+    )
+    assert seen == [row.video for row in beside] == found
+    assert [row.values for row in beside] == [row.values for row in plain]
+    assert len(makers) == 1, "only the pool for flow made any"
+    assert "MainThread" not in makers
+
+
+def test_a_flow_that_fails_ends_the_run(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        name = "broken"
+
+        def flow(self, frames: Frames) -> Flow:
+            raise RuntimeError("no memory")
+
+    found, _ = find_videos(drawn / "videos", load_bench(drawn / "bench"))
+    tools = replace(build_tools(Wishes(("motion",))), flow=Broken(), flow_in_threads=False)
+    for beside in (True, False):
+        monkeypatch.setattr(evaluate_module, "_flow_beside", lambda tools, beside=beside: beside)
+        with pytest.raises(RuntimeError, match="no memory"):
+            evaluate(found, tools, ValueCache(tmp_path / "m.jsonl"))
 
 
 def engine_settings(prefix: str):

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from transformers import CLIPImageProcessorPil
 
+from ti2v_bench.metrics import features, resize
 from ti2v_bench.metrics.alignment import AlignmentSettings, TextAlignment
 from ti2v_bench.metrics.catalogue import MetricError
 from ti2v_bench.metrics.clip import Clip
-from ti2v_bench.metrics.features import clip_through_pillow, make_features
+from ti2v_bench.metrics.features import FEATURES, clip_through_pillow, make_features
 from ti2v_bench.metrics.networks import (
     ClipNetwork,
     DinoNetwork,
@@ -28,6 +30,24 @@ def test_clip_preparation_equals_transformers(size: tuple[int, int]) -> None:
     picture = noise(*size, 3)
     expected = CLIPImageProcessorPil()(picture, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(clip_through_pillow([picture]), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(224, 299), (80, 97), (1080, 720)])
+def test_pictures_are_resized_as_by_pillow_to_the_last_bit(size: tuple[int, int]) -> None:
+    picture = noise(320, 301, 3)
+    picture[:40] = np.where(picture[:40] < 128, 0, 255)  # overshoots are cut
+    expected = np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC))
+    found = resize.pillow_bicubic(resize.as_tensor(picture[None]), size)
+    assert np.array_equal(found[0].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [(320, 320), (181, 300), (224, 225)])
+def test_frames_on_a_gpu_are_prepared_as_by_pillow(size: tuple[int, int]) -> None:
+    frames = noise(2, *size, 3)
+    assert torch.equal(resize.pillow_clip_input(resize.as_tensor(frames)), clip_through_pillow(list(frames)))
+    assert FEATURES["align-frames"].is_early("cpu")
+    assert not FEATURES["align-frames"].is_early("cuda:1")
+    assert FEATURES["align-image"].is_early("cuda")
 
 
 def test_text_alignment_is_two_and_a_half_times_torchmetrics_clip_score() -> None:
@@ -84,7 +104,7 @@ def test_dino_takes_oblong_inputs_with_the_official_position_scale() -> None:
     torch.testing.assert_close(network.embed(x), by_hand)
 
 
-def test_features_of_several_clips_equal_those_of_each_alone() -> None:
+def test_features_of_several_clips_equal_those_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = {name: load_network(name, "random-tiny") for name in ("dino-b16", "clip-b32")}
     networks["align"] = networks["clip-b32"]
     names = ["dino", "dino-i2v", "dino-i2v-image", "clip-b32", "align-frames", "align-image", "align-text"]
@@ -94,7 +114,9 @@ def test_features_of_several_clips_equal_those_of_each_alone() -> None:
         return [Clip(noise(*shape), 8, noise(70, 90, 3), f"prompt {at}") for at, shape in enumerate(shapes)]
 
     together, alone = clips(), clips()
-    make_features(together, names, networks, "A photo of ", 4, "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "_PIXELS", 3 * 64 * 96)
+        make_features(together, names, networks, "A photo of ", 4, "cpu")
     for clip in alone:
         make_features([clip], names, networks, "A photo of ", 64, "cpu")
     for first, second in zip(together, alone, strict=True):
