@@ -1,15 +1,14 @@
 """The fast form of a denoising network, chosen by what was measured (results/speed).
 
 Repeated blocks are compiled, kernels lie channels-last, queries, keys and values of self-attention are one product,
-float32 products are in TF32, attention over few tokens has a kernel of its own, and a whole call is replayed as one
-CUDA graph.
+float32 products are in TF32, a whole call is replayed as one CUDA graph, and three parts have kernels of our own:
+attention over few tokens and, in half precision, gated projections and convolutions over frames.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from torch import nn
 
 from baselines.adapter import channels_last
 from baselines.nn.attention import Attention
+from baselines.nn.kernels import register
 from ti2v_bench.replay import Replayed
 
 _Result = TypeVar("_Result")
@@ -45,7 +45,7 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
     channels_last(network)
     if any(parameter.is_cuda for parameter in network.parameters()):
-        import_module("baselines.nn.few_tokens")  # registers its operator; needs Triton, as CUDA's compiler does
+        register()
     for module in network.modules():
         if isinstance(module, Attention) and module.to_k.in_features == module.to_q.in_features:
             module.join_projections()

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
 from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import ClipNorm
+from baselines.nn.folding import frame_convolution
 
 
 def _norm_act(channels: int, norm: type[nn.GroupNorm] = nn.GroupNorm) -> tuple[nn.Module, nn.Module]:
@@ -20,12 +21,14 @@ def _norm_act(channels: int, norm: type[nn.GroupNorm] = nn.GroupNorm) -> tuple[n
 class FrameConv(nn.Conv3d):
     """Convolution over three successive frames, each latent cell by itself."""
 
+    bias: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0))
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, F, HW) to the same: as a 2-D convolution, for which the libraries have faster kernels."""
-        return F.conv2d(input, self.weight.flatten(3), self.bias, padding=(1, 0))
+        """(B, C, F, HW) to the same."""
+        return frame_convolution(input, self.weight, self.bias)
 
 
 class TemporalConv(nn.Module):

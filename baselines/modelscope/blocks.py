@@ -8,6 +8,7 @@ time is a two-dimensional one over (F, H * W).
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.activations import GEGLU
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from baselines.nn.attention import fused_attention
 from baselines.nn.branches import in_branches
 from baselines.nn.clip_norm import clip_norm
+from baselines.nn.feedforward import gated_gelu
+from baselines.nn.folding import frame_convolution
 
 BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel, Downsample2D, Upsample2D)
 """What the networks are made of, over and over: worth compiling."""
@@ -47,7 +50,7 @@ class TimeConvolution(TemporalConvLayer):  # type: ignore[misc]
         y = x
         for stage in (self.conv1, self.conv2, self.conv3, self.conv4):
             norm, convolution = stage[0], stage[-1]
-            y = F.conv2d(F.silu(clip_norm(norm, y)), convolution.weight.squeeze(-1), convolution.bias, padding=(1, 0))
+            y = frame_convolution(F.silu(clip_norm(norm, y)), convolution.weight, convolution.bias)
         return torch.unflatten(x + y, 3, (height, -1)).transpose(1, 2).flatten(0, 1)
 
 
@@ -96,6 +99,14 @@ class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
         return result
 
 
+class GatedGELU(GEGLU):  # type: ignore[misc]
+    """The projection and gate of a feed-forward layer."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Tokens (N, L, C) to (N, L, 4 C)."""
+        return gated_gelu(hidden_states, self.proj)
+
+
 class Attend:
     """diffusers' attention without its division of the result by 1; a processor in diffusers' words."""
 
@@ -115,6 +126,7 @@ class Attend:
 
 
 _OURS = {
+    GEGLU: GatedGELU,
     ResnetBlock2D: ImageResidual,
     TemporalConvLayer: TimeConvolution,
     Transformer2DModel: SpaceTransformer,

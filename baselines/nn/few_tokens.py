@@ -9,6 +9,7 @@ Importing this registers `torch.ops.ti2v_bench.attention_over_few`, which `torch
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import triton
@@ -18,8 +19,18 @@ from torch.library import triton_op, wrap_triton
 
 from baselines.nn.attention import FEW_TOKENS
 
-_ROWS = 32
-"""Queries, and keys, of one program; on an H100 faster than 64 or 128 for every shape of the ten models."""
+
+@dataclass(frozen=True)
+class Tile:
+    """What one program computes, and how."""
+
+    rows: int
+    """Queries, and keys, of whole sequences."""
+    warps: int
+
+
+TILES = {16: Tile(rows=32, warps=4), 21: Tile(rows=64, warps=4), FEW_TOKENS: Tile(rows=32, warps=4)}
+"""By the most tokens of a sequence, upwards: two sequences, three, one."""
 
 _AT_ONCE = 16
 """Bytes that a thread reads at once, where every row begins at a multiple of them."""
@@ -31,11 +42,12 @@ def _attend(  # type: ignore[no-untyped-def]
     q_n: tl.constexpr, q_h: tl.constexpr, q_l: tl.constexpr, k_n: tl.constexpr, k_h: tl.constexpr, k_l: tl.constexpr,
     v_n: tl.constexpr, v_h: tl.constexpr, v_l: tl.constexpr,
     out_n: tl.constexpr, out_h: tl.constexpr, out_l: tl.constexpr,
-    LENGTH: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr, TOGETHER: tl.constexpr, ROWS: tl.constexpr,
-    WIDTH: tl.constexpr, ALIGNED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr,
+    HEADS: tl.constexpr, LENGTH: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr, TOGETHER: tl.constexpr,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, ALIGNED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """TOGETHER sequences of one head; row r of the tile is token r % LENGTH of sequence r // LENGTH."""
-    first, head = tl.program_id(0) * TOGETHER, tl.program_id(1)
+    # Heads lie side by side in memory: programs that run together read whole rows of it.
+    first, head = tl.program_id(0) // HEADS * TOGETHER, tl.program_id(0) % HEADS
     rows, channel = tl.arange(0, ROWS), tl.arange(0, WIDTH)
     q_at, k_at = rows // LENGTH, rows // KEYS
     query, key = rows % LENGTH, rows % KEYS
@@ -82,16 +94,17 @@ def attention_over_few(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> 
     keys = k.shape[2]
     assert max(length, keys) <= FEW_TOKENS
     assert q.stride(3) == k.stride(3) == v.stride(3) == 1
-    together = _ROWS // max(length, keys)
+    tile = next(tile for most, tile in TILES.items() if max(length, keys) <= most)
+    together = tile.rows // max(length, keys)
     steps = [step * part.element_size() for part in (q, k, v) for step in (*part.stride()[:3], part.storage_offset())]
     aligned = math.gcd(_AT_ONCE, dim * q.element_size(), *steps)
     out = torch.empty(count, length, heads, dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     rounded = q.dtype != torch.float32 or torch.backends.cuda.matmul.allow_tf32
-    wrap_triton(_attend)[(triton.cdiv(count, together), heads)](
+    wrap_triton(_attend)[(triton.cdiv(count, together) * heads,)](
         q, k, v, q if bias is None else bias.contiguous(), out, count, dim**-0.5,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3],
-        LENGTH=length, KEYS=keys, DIM=dim, TOGETHER=together, ROWS=_ROWS,
+        HEADS=heads, LENGTH=length, KEYS=keys, DIM=dim, TOGETHER=together, ROWS=tile.rows,
         WIDTH=max(16, triton.next_power_of_2(dim)), ALIGNED=aligned, BIASED=bias is not None,
-        PRECISION="tf32" if rounded else "ieee",
+        PRECISION="tf32" if rounded else "ieee", num_warps=tile.warps,
     )  # fmt: skip
     return out

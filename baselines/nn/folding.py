@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from baselines.nn.kernels import has_kernel
 
 
 def fold(clips: Tensor) -> Tensor:
@@ -17,12 +20,30 @@ def unfold(folded: Tensor, frames: int) -> Tensor:
     return folded.view(-1, frames, *folded.shape[1:]).transpose(1, 2)
 
 
-class FrameConv(nn.Conv3d):
-    """A convolution over three frames, zero-padded in time, stored as the published (3, 1, 1) kernel.
+def frame_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution over three frames, zero-padded in time, each cell by itself.
 
-    It runs as a two-dimensional (3, 1) convolution over (frames, cells): the same sum, and the kernels for pictures are
-    faster than those for volumes.
+    It runs as a two-dimensional (3, 1) convolution over (frames, cells): the same sum, and the libraries' kernels for
+    pictures are faster than those for volumes. Compiled code has a kernel of its own (frame_conv.py).
+
+    Args:
+        x: (B, C, F, cells); best with channels last in memory.
+        weight: the published (C', C, 3, 1, 1).
+        bias: (C').
+
+    Returns:
+        (B, C', F, cells).
     """
+    if has_kernel(x):
+        mixed: Tensor = torch.ops.ti2v_bench.frame_convolution(x, weight, bias)
+        return mixed
+    return F.conv2d(x, weight.squeeze(-1), bias, padding=(1, 0))
+
+
+class FrameConv(nn.Conv3d):
+    """`frame_convolution` of folded frames."""
+
+    bias: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__(width, width, (3, 1, 1), padding=(1, 0, 0))
@@ -31,7 +52,7 @@ class FrameConv(nn.Conv3d):
         """Frames (B x F, C, H, W) -> same."""
         n, c, h, w = x.shape
         cells = x.permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c).permute(0, 3, 1, 2)
-        mixed = F.conv2d(cells, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        mixed = frame_convolution(cells, self.weight, self.bias)
         return mixed.permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 

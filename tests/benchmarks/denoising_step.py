@@ -173,8 +173,8 @@ def deviation(outputs: Sequence[Any], exact: Sequence[Any]) -> dict[str, float]:
 
 KINDS = {
     "attention": ("sdpa", "fmha", "flash", "_attend"),
-    "convolutions": ("fprop", "cudnn", "conv2d", "implicit"),
-    "matrix products": ("nvjet", "gemm", "cutlass", "splitk"),
+    "convolutions": ("fprop", "cudnn", "conv2d", "implicit", "_convolve"),
+    "matrix products": ("nvjet", "gemm", "cutlass", "splitk", "_gated"),
 }
 """Parts of kernels' names, asked for in this order; all others are norms, elementwise and copies."""
 

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from baselines.nn.few_tokens import attention_over_few
 
 CASES = [(19, 5, 16, 16, 64), (20, 2, 17, 17, 64), (7, 8, 16, 16, 40), (5, 2, 16, 24, 160), (3, 1, 1, 32, 8)]
-"""Sequences, heads, queries, keys, channels of a head: those of the ten models, and the largest and smallest."""
+CASES += [(7, 3, 21, 18, 16), (4, 2, 22, 22, 16)]
+"""Sequences, heads, queries, keys, channels of a head: those of the ten models, the largest and smallest, and those
+around which another tile is taken."""
 
 
 def off(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> float:

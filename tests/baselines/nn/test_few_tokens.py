@@ -1,12 +1,6 @@
 """The kernel for attention over few tokens, run by Triton's interpreter on the CPU, against torch in float64."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +9,16 @@ from torch import Tensor, nn
 
 from baselines.fast import speed_up
 from baselines.nn.attention import Attention
+from tests.baselines.nn.conftest import Interpreted
 
 
 @pytest.fixture(scope="module")
-def found() -> Mapping[str, Any]:
-    if find_spec("triton") is None:
-        pytest.skip("Triton has no wheel for this machine")
-    script = Path(__file__).with_name("interpreted_attention.py")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    end = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=100)
-    assert end.returncode == 0, end.stderr
-    result: Mapping[str, Any] = json.loads(end.stdout.splitlines()[-1])
-    return result
+def found(interpreted: Interpreted) -> Mapping[str, Any]:
+    return interpreted("interpreted_attention.py")
 
 
 def test_it_is_scaled_dot_product_attention(found: Mapping[str, Any]) -> None:
-    assert len(found["float32"]) == len(found["biased"]) == 5
+    assert len(found["float32"]) == len(found["biased"]) == 7
     assert max(found["float32"].values()) < 5e-6
     assert max(found["biased"].values()) < 5e-6
 
