@@ -29,8 +29,8 @@ class Tile:
     warps: int
 
 
-TILES = {16: Tile(rows=32, warps=4), 21: Tile(rows=64, warps=4), FEW_TOKENS: Tile(rows=32, warps=4)}
-"""By the most tokens of a sequence, upwards: two sequences, three, one."""
+TILES = {16: Tile(rows=16, warps=1), 21: Tile(rows=32, warps=1), FEW_TOKENS: Tile(rows=32, warps=4)}
+"""By the most tokens of a sequence, upwards; measured at 16 and 17 (results/speed/kernels-by-shape.md)."""
 
 _AT_ONCE = 16
 """Bytes that a thread reads at once, where every row begins at a multiple of them."""

@@ -37,14 +37,17 @@ class Tile:
     """Loads that are on their way at once."""
 
 
-TILES: dict[int, Tile] = {}
+TILES: dict[int, Tile] = {
+    320: Tile(rows=128, columns=256, extra=64, depth=32, warps=8, stages=4),
+    1280: Tile(rows=128, columns=256, extra=0, depth=64, warps=8, stages=4),
+}
 """By the number of the result's channels, where it is another than `TILE`."""
 
-TILE = Tile(rows=128, columns=256, extra=64, depth=64, warps=8, stages=4)
-"""The networks are 320, 640 and 1280 channels wide."""
+TILE = Tile(rows=128, columns=128, extra=0, depth=64, warps=8, stages=3)
+"""The networks are 320, 640 and 1280 channels wide; measured in results/speed/kernels-by-shape.md."""
 
-SMALL, PROGRAMS = Tile(rows=64, columns=128, extra=0, depth=64, warps=4, stages=4), 132
-"""Instead, where there would be fewer programs than an H100 has multiprocessors: at the deepest level."""
+SMALL, PROGRAMS = Tile(rows=64, columns=128, extra=0, depth=64, warps=4, stages=4), 64
+"""Instead, where there would be fewer programs than half of an H100's multiprocessors: at the deepest level."""
 
 
 def chosen(count: int, made: int) -> tuple[Tile, int]:

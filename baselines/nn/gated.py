@@ -32,23 +32,21 @@ class Tile:
     warps: int
     stages: int
     """Loads that are on their way at once."""
-    joined: bool
-    """Value and gate alternate as the columns of one product; else they are two products."""
     together: int = 8
     """Tiles of tokens that run side by side, so that the weights they share stay in the L2 cache."""
 
 
-TILES: dict[int, Tile] = {}
-"""By the width of the tokens, where it is another than `TILE`."""
+TILES: dict[int, Tile] = {320: Tile(rows=128, columns=64, depth=64, warps=4, stages=3)}
+"""By the width of the tokens, where it is another than `TILE`; measured in results/speed/kernels-by-shape.md."""
 
-TILE = Tile(rows=128, columns=128, depth=64, warps=8, stages=3, joined=True)
+TILE = Tile(rows=128, columns=128, depth=64, warps=8, stages=3)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _gated(  # type: ignore[no-untyped-def]
     x, weight, bias, out, count,
     WIDTH: tl.constexpr, INNER: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
-    TOGETHER: tl.constexpr, JOINED: tl.constexpr, ALIGNED: tl.constexpr,
+    TOGETHER: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
     """A tile of (x W_a + b_a) * gelu(x W_g + b_g); rows and columns past the end repeat the last and are not stored."""
     across: tl.constexpr = (INNER + COLUMNS - 1) // COLUMNS
@@ -61,27 +59,16 @@ def _gated(  # type: ignore[no-untyped-def]
     row, column, depth = tl.arange(0, ROWS), left + tl.arange(0, COLUMNS), tl.arange(0, DEPTH)
     x_row = tl.minimum(row, count - first - 1)
     x_place = x + first.to(tl.int64) * WIDTH + x_row[:, None] * WIDTH + depth[None, :]
-    values = tl.zeros((ROWS, COLUMNS), tl.float32)
-    gates = tl.zeros((ROWS, COLUMNS), tl.float32)
-    both = tl.arange(0, 2 * COLUMNS)
+    both = tl.arange(0, 2 * COLUMNS)  # value and gate alternate as the columns of one product
     pair = tl.minimum(left + both // 2, INNER - 1) + both % 2 * INNER
     sums = tl.zeros((ROWS, 2 * COLUMNS), tl.float32)
-    value_place = weight + depth[:, None] + tl.minimum(column, INNER - 1)[None, :] * WIDTH
     pair_place = weight + depth[:, None] + pair[None, :] * WIDTH
     for k in range(0, WIDTH, DEPTH):
         there = depth < WIDTH - k if WIDTH % DEPTH else depth < DEPTH  # the latter is always so: no mask remains
         tokens = tl.load(tl.multiple_of(x_place + k, (1, ALIGNED)), mask=there[None, :], other=0.0)
-        if JOINED:
-            weights = tl.load(tl.multiple_of(pair_place + k, (ALIGNED, 1)), mask=there[:, None], other=0.0)
-            sums = tl.dot(tokens, weights, sums)
-        else:
-            weights = tl.load(tl.multiple_of(value_place + k, (ALIGNED, 1)), mask=there[:, None], other=0.0)
-            values = tl.dot(tokens, weights, values)
-            gate_place = value_place + INNER * WIDTH + k
-            weights = tl.load(tl.multiple_of(gate_place, (ALIGNED, 1)), mask=there[:, None], other=0.0)
-            gates = tl.dot(tokens, weights, gates)
-    if JOINED:
-        values, gates = tl.split(tl.reshape(sums, (ROWS, COLUMNS, 2)))
+        weights = tl.load(tl.multiple_of(pair_place + k, (ALIGNED, 1)), mask=there[:, None], other=0.0)
+        sums = tl.dot(tokens, weights, sums)
+    values, gates = tl.split(tl.reshape(sums, (ROWS, COLUMNS, 2)))
     inside = column < INNER
     values += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
     gates += tl.load(bias + INNER + column, mask=inside, other=0.0).to(tl.float32)[None, :]
@@ -120,7 +107,7 @@ def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     grid = (triton.cdiv(count, tile.rows) * triton.cdiv(inner, tile.columns),)
     wrap_triton(_gated)[grid](
         rows, weights, bias, out, count, WIDTH=width, INNER=inner, ROWS=tile.rows, COLUMNS=tile.columns,
-        DEPTH=tile.depth, TOGETHER=tile.together, JOINED=tile.joined,
+        DEPTH=tile.depth, TOGETHER=tile.together,
         ALIGNED=math.gcd(_AT_ONCE, *(step * size for step in steps)), num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return out.view(*x.shape[:-1], inner)

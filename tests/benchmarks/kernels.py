@@ -69,16 +69,14 @@ DEEPEST = [Level("AnimateAnything", 2, 17, 8, 8, 1280, 20), Level("DynamiCrafter
 SEINE = levels("Cinemo, SEINE", 16, 40, 64, (8, 8, 8))
 
 GATED = [
-    gated.Tile(128, 128, 64, 8, 3, joined=True),
-    gated.Tile(128, 128, 64, 8, 3, joined=False),
-    gated.Tile(128, 64, 64, 4, 3, joined=True),
-    gated.Tile(128, 128, 64, 8, 4, joined=True),
-    gated.Tile(128, 128, 64, 8, 4, joined=False),
-    gated.Tile(128, 64, 32, 4, 4, joined=True),
-    gated.Tile(64, 128, 32, 4, 4, joined=True),
-    gated.Tile(64, 128, 64, 4, 2, joined=True),
-    gated.Tile(256, 64, 64, 8, 3, joined=True),
-    gated.Tile(128, 128, 64, 8, 4, joined=True, together=16),
+    gated.Tile(128, 128, 64, 8, 3),
+    gated.Tile(128, 64, 64, 4, 3),
+    gated.Tile(128, 128, 64, 8, 4),
+    gated.Tile(128, 64, 32, 4, 4),
+    gated.Tile(64, 128, 32, 4, 4),
+    gated.Tile(64, 128, 64, 4, 2),
+    gated.Tile(256, 64, 64, 8, 3),
+    gated.Tile(128, 128, 64, 8, 4, together=16),
 ]
 CONVOLUTION = [
     frame_conv.Tile(128, 256, 64, 64, 8, 4),
