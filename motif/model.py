@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from baselines.adapter import channels_last
 from baselines.checkpoints import is_random, random_state, read_state, sha256
 from baselines.fast import speed_up
 from baselines.lvdm.unet import REPEATED, UNet
@@ -106,7 +105,6 @@ def build_motif(options: ModelOptions) -> Motif:
 
 def _ready(model: Motif, options: ModelOptions) -> Motif:
     """In the form that was asked for, exact or fast."""
-    channels_last(model.unet)
     if options.fast:
         speed_up(model.unet, REPEATED, options.compile_cache)
     return model

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from baselines.adapter import Noise, channels_last, precision_of
+from baselines.adapter import Noise, precision_of
 from baselines.fast import speed_up
 from baselines.lvdm.pictures import for_clip, load_picture, to_frames
 from baselines.lvdm.recipe import Recipe, tiny
@@ -174,7 +174,6 @@ def build_lvdm(recipe: Recipe, options: ModelOptions) -> LVDM:
         recipe = tiny(recipe)
     dtype = precision_of(options, recipe.precision)
     parts = load_parts(recipe, options.weights, dtype, options.device)
-    channels_last(parts.unet)
     if options.fast:
         speed_up(parts.unet, REPEATED, options.compile_cache)
     return LVDM(recipe, parts, options.batch)

@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
-from baselines.adapter import channels_last, settings_record
+from baselines.adapter import settings_record
 from baselines.fast import speed_up
 from baselines.modelscope.blocks import BLOCKS, join_projections
 from ti2v_bench.model import Frames, ModelOptions
@@ -71,7 +71,6 @@ class Adapter(ABC, Generic[SettingsOf, UnetOf]):
 def made_ready(unet: UnetOf, options: ModelOptions) -> UnetOf:
     """The loaded network with joined projections and, where asked for, in its fast form."""
     join_projections(unet)
-    channels_last(unet)
     if options.fast:
         speed_up(unet, BLOCKS, options.compile_cache)
     return unet
