@@ -60,7 +60,7 @@ CARD = ModelCard(
     precision="float16",
     parameters=1411.2,
     fast=True,
-    gpu_memory_gib=5.0,
+    gpu_memory_gib=4.8,
     notes=(
         "Settings of demo_img2vid.py: 10 steps, 4 resamples; gen_video_ucf.py has 50 and 2. One video is 750 guided "
         "network calls of 16 frames.",

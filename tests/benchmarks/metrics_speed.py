@@ -55,9 +55,9 @@ def main() -> None:
 
 
 def plans(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
-    """What is measured: name, metrics, flow, threads, matmul precision."""
+    """What is measured: name, metrics, flow, threads, whether products are in TF32."""
     cores = usable_cores()
-    free = {"metrics": ("free",), "flow": "dis", "precision": "highest"}
+    free = {"metrics": ("free",), "flow": "dis", "tf32": False}
     found = [
         {"what": "decode + all weight-free metrics (DIS), 1 thread", "workers": 1} | free,
         {"what": "decode + all weight-free metrics (DIS), 2 threads", "workers": 2} | free,
@@ -68,15 +68,15 @@ def plans(given: argparse.Namespace) -> Sequence[dict[str, Any]]:
     return [
         *found,
         {"what": f"the same, {cores} threads", "workers": cores} | free,
-        {"what": "all metrics but opt-in ones (CLIP fp16, DINO and RAFT fp32)", "precision": "highest"} | every,
-        {"what": "the same, TF32 matrix products", "precision": "high"} | every,
-        {"what": f"the same, TF32, {max(1, cores // 2)} threads", "precision": "high"}
+        {"what": "all metrics but opt-in ones (CLIP fp16, DINO and RAFT fp32)", "tf32": False} | every,
+        {"what": "the same, TF32 matrix products", "tf32": True} | every,
+        {"what": f"the same, TF32, {max(1, cores // 2)} threads", "tf32": True}
         | every
         | {"workers": max(1, cores // 2)},
-        {"what": "flow metrics alone (RAFT-large, 20 updates)", "precision": "high"} | every | {"metrics": ("motion",)},
+        {"what": "flow metrics alone (RAFT-large, 20 updates)", "tf32": True} | every | {"metrics": ("motion",)},
         {
             "what": "networks alone (CLIP B/32 and L/14, DINO B/16)",
-            "precision": "high",
+            "tf32": True,
             **every,
             "flow": "dis",
             "metrics": (
@@ -98,9 +98,14 @@ def draw(root: Path, videos: int, size: int, frames: int) -> None:
 
 
 def measure(root: Path, plan: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
-    torch.set_float32_matmul_precision(plan["precision"])
     wishes = Wishes(
-        plan["metrics"], plan["flow"], given.device, {"all": given.weights}, batch=128, workers=plan["workers"]
+        plan["metrics"],
+        plan["flow"],
+        given.device,
+        {"all": given.weights},
+        batch=128,
+        workers=plan["workers"],
+        tf32=plan["tf32"],
     )
     tools = build_tools(wishes)
     videos, _ = find_videos(root / "videos", load_bench(root / "bench"))

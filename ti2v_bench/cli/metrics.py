@@ -53,6 +53,7 @@ def list_metrics() -> None:
 @click.option("--align-network", default="clip-b32", help="CLIP of the alignment metrics.")
 @click.option("--align-prefix", default="", help="Put before each prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=64, help="Pictures per call of a network.")
+@click.option("--tf32", is_flag=True, help="On a GPU: float32 products in TF32, faster and rounded; recorded.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

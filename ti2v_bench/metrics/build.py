@@ -36,6 +36,8 @@ class Wishes:
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     batch: int = 64
     workers: int = 2
+    tf32: bool = False
+    """Float32 matrix products on a GPU round their factors to TF32; published scores did not."""
 
 
 def build_tools(wishes: Wishes) -> Tools:
@@ -62,6 +64,7 @@ def build_tools(wishes: Wishes) -> Tools:
         device=wishes.device,
         batch=wishes.batch,
         workers=wishes.workers,
+        tf32=wishes.tf32,
     )
 
 
@@ -74,6 +77,7 @@ def describe(tools: Tools, wishes: Wishes) -> dict[str, Any]:
         "plugins": dict(wishes.plugins),
         "alignment": asdict(wishes.alignment),
         "device": wishes.device,
+        "tf32": wishes.tf32,
         "fingerprints": dict(tools.fingerprints),
     }
 
@@ -141,4 +145,6 @@ def _fingerprint(card: MetricCard, networks: Mapping[str, Embedder], flow: FlowB
     if card.part is not None:
         given = wishes.plugins.get(card.part) or _weights(wishes, card.part)
         words.append(f"{card.part}={given or 'usual'}")
+    if wishes.tf32 and (card.features or (card.flow and wishes.flow == "raft")):
+        words.append("TF32 products")
     return " | ".join(words)

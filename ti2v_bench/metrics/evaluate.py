@@ -13,7 +13,7 @@ from ti2v_bench.metrics.clip import Clip, Undefined
 from ti2v_bench.metrics.features import FEATURES, make_features, prepare_early
 from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.networks import Embedder
-from ti2v_bench.metrics.threads import one_core_each
+from ti2v_bench.metrics.threads import one_core_each, products_in_tf32
 from ti2v_bench.metrics.videos import VideoFile, image_digest
 from ti2v_bench.motion.flow import FlowBackend
 from ti2v_bench.video import VideoError
@@ -41,6 +41,8 @@ class Tools:
     """Pictures per call of a network."""
     workers: int = 2
     """Threads that decode and measure what needs no network."""
+    tf32: bool = False
+    """Whether float32 matrix products on a GPU round their factors to TF32."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def evaluate(
             done(job.video)
 
     with (
+        products_in_tf32(tools.tf32),
         one_core_each(tools.workers, tools.device) as preparers,
         one_core_each(tools.workers) as scorers,
         one_core_each(_FLOWS, tools.device) as flowers,

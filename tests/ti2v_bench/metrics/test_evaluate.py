@@ -9,6 +9,7 @@ from threading import current_thread
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from scipy.ndimage import uniform_filter
 
@@ -322,3 +323,19 @@ def test_agree_command_reads_a_vote_table_and_marks_simulated_votes(drawn: Path,
     assert by_name["psnr"]["static_preferred"]["value"] == 1.0, "no video keeps the image better than the image does"
     assert by_name["psnr"]["kendall"]["why"] == "fewer than three models"
     assert "ms_ssim" not in by_name, "undefined for such small frames"
+
+
+def test_products_in_tf32_are_asked_for_kept_apart_and_put_back(drawn: Path, tmp_path: Path) -> None:
+    found, _ = find_videos(drawn / "videos" / "truth", load_bench(drawn / "bench"))
+    names, before, seen = ("psnr", "text_alignment_cos"), torch.get_float32_matmul_precision(), []
+    for tf32 in (False, True):
+        tools = build_tools(Wishes(names, weights={"all": "random-tiny"}, tf32=tf32))
+        cache = ValueCache(tmp_path / "cache.jsonl")
+        evaluate(found[:1], tools, cache, done=lambda _: seen.append(torch.get_float32_matmul_precision()))
+        seen.append(tools.fingerprints["psnr"])
+        seen.append(tools.fingerprints["text_alignment_cos"])
+    full, psnr, words, rounded, same, other = seen
+    assert (full, rounded) == (before, "high")
+    assert torch.get_float32_matmul_precision() == before
+    assert psnr == same  # no network makes it
+    assert other == f"{words} | TF32 products"
