@@ -6,21 +6,16 @@ attention over few tokens and, in half precision, gated projections and convolut
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import torch
 from torch import nn
 
 from baselines.adapter import channels_last
 from baselines.nn.attention import Attention
 from baselines.nn.kernels import register
 from ti2v_bench.replay import Replayed
-
-_Result = TypeVar("_Result")
+from ti2v_bench.tf32 import products_in_tf32
 
 _SHAPES = 128
 """How many sizes one kind of block may be compiled for; a network has it at every level, once per batch size."""
@@ -51,30 +46,10 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
             module.join_projections()
         if isinstance(module, tuple(kinds)):
             module.compile(dynamic=False)
-    network.forward = Replayed(_in_tf32(network.forward))
+    network.forward = Replayed(products_in_tf32()(network.forward))
 
 
 def default_cache() -> Path:
     """`ti2v-bench/compiled` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "ti2v-bench" / "compiled"
-
-
-def _in_tf32(forward: Callable[..., _Result]) -> Callable[..., _Result]:
-    @wraps(forward)
-    def rounded(*args: object, **kwargs: object) -> _Result:
-        with matrix_products_in_tf32():
-            return forward(*args, **kwargs)
-
-    return rounded
-
-
-@contextmanager
-def matrix_products_in_tf32() -> Iterator[None]:
-    """Let float32 matrix products of CUDA round their factors to TF32 inside the block."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

@@ -31,7 +31,7 @@ class Conditions:
     latent: Tensor | None
     """The pictures' latents for every frame, (B, 4, F, h, w), where the network takes them."""
     fps: Tensor
-    """(G B,) int64."""
+    """(B,) int64."""
 
 
 class LVDM:

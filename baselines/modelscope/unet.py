@@ -98,14 +98,16 @@ def _denoised(unet: UNet3DConditionModel | I2VGenXLUNet, clips: Tensor, step: Te
 
 def _layer(block: nn.Module, index: int, x: Tensor, step: Tensor, context: Tensor, frames: int) -> Tensor:
     """A residual block, its convolution over time, and the two transformers where the level has them."""
+    x = _residual(block, index, x, step, frames)
+    if hasattr(block, "attentions"):
+        x = block.attentions[index](x, context, frames)  # type: ignore[index, operator]
+        x = block.temp_attentions[index](x, frames)  # type: ignore[index, operator]
+    return x
+
+
+def _residual(block: nn.Module, index: int, x: Tensor, step: Tensor, frames: int) -> Tensor:
     x = block.resnets[index](x, step, frames)  # type: ignore[index, operator]
-    x = block.temp_convs[index](x, frames)  # type: ignore[index, operator]
-    return _attended(block, index, x, context, frames) if hasattr(block, "attentions") else x
-
-
-def _attended(block: nn.Module, index: int, x: Tensor, context: Tensor, frames: int) -> Tensor:
-    x = block.attentions[index](x, context, frames)  # type: ignore[index, operator]
-    result: Tensor = block.temp_attentions[index](x, frames)  # type: ignore[index, operator]
+    result: Tensor = block.temp_convs[index](x, frames)  # type: ignore[index, operator]
     return result
 
 
@@ -113,6 +115,5 @@ def _middle(block: nn.Module, x: Tensor, step: Tensor, context: Tensor, frames: 
     """As a layer, with further residual blocks behind the transformers."""
     x = _layer(block, 0, x, step, context, frames)
     for index in range(1, len(block.resnets)):  # type: ignore[arg-type]
-        x = block.resnets[index](x, step, frames)  # type: ignore[index, operator]
-        x = block.temp_convs[index](x, frames)  # type: ignore[index, operator]
+        x = _residual(block, index, x, step, frames)
     return x

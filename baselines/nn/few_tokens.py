@@ -8,7 +8,6 @@ precision, sums and softmax in float32.
 Importing this registers `torch.ops.ti2v_bench.attention_over_few`, which `torch.compile` sees through; it needs Triton.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
 from baselines.nn.attention import FEW_TOKENS
+from baselines.nn.kernels import alignment
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,6 @@ class Tile:
 
 TILES = {16: Tile(rows=16, warps=1), 21: Tile(rows=32, warps=1), FEW_TOKENS: Tile(rows=32, warps=4)}
 """By the most tokens of a sequence, upwards; measured at 16 and 17 (results/speed/kernels-by-shape.md)."""
-
-_AT_ONCE = 16
-"""Bytes that a thread reads at once, where every row begins at a multiple of them."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -96,15 +93,14 @@ def attention_over_few(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> 
     assert q.stride(3) == k.stride(3) == v.stride(3) == 1
     tile = next(tile for most, tile in TILES.items() if max(length, keys) <= most)
     together = tile.rows // max(length, keys)
-    steps = [step * part.element_size() for part in (q, k, v) for step in (*part.stride()[:3], part.storage_offset())]
-    aligned = math.gcd(_AT_ONCE, dim * q.element_size(), *steps)
+    steps = [step for part in (q, k, v) for step in (*part.stride()[:3], part.storage_offset())]
     out = torch.empty(count, length, heads, dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     rounded = q.dtype != torch.float32 or torch.backends.cuda.matmul.allow_tf32
     wrap_triton(_attend)[(triton.cdiv(count, together) * heads,)](
         q, k, v, q if bias is None else bias.contiguous(), out, count, dim**-0.5,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3],
         HEADS=heads, LENGTH=length, KEYS=keys, DIM=dim, TOGETHER=together, ROWS=tile.rows,
-        WIDTH=max(16, triton.next_power_of_2(dim)), ALIGNED=aligned, BIASED=bias is not None,
+        WIDTH=max(16, triton.next_power_of_2(dim)), ALIGNED=alignment(q, dim, *steps), BIASED=bias is not None,
         PRECISION="tf32" if rounded else "ieee", num_warps=tile.warps,
     )  # fmt: skip
     return out

@@ -7,7 +7,6 @@ takes one for small pictures.
 Importing this registers `torch.ops.ti2v_bench.frame_convolution`, which `torch.compile` sees through; it needs Triton.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +15,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-_AT_ONCE = 16
-"""Bytes that a thread reads at once, where every row begins at a multiple of them."""
+from baselines.nn.kernels import alignment
 
 
 @dataclass(frozen=True)
@@ -127,12 +125,12 @@ def frame_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     made = weight.shape[0]
     rows, taps = x.permute(0, 2, 3, 1).contiguous(), weight.flatten(2).transpose(1, 2).contiguous()
     out = torch.empty(batch, frames, cells, made, dtype=x.dtype, device=x.device)
-    size, count = x.element_size(), batch * frames * cells
-    steps = (width, made, rows.storage_offset(), taps.storage_offset())
+    count = batch * frames * cells
+    aligned = alignment(x, width, made, rows.storage_offset(), taps.storage_offset())
     tile, programs = chosen(count, made)
     wrap_triton(_convolve)[(programs,)](
         rows, taps, bias, out, count, FRAMES=frames, CELLS=cells, WIDTH=width, MADE=made,
         ROWS=tile.rows, COLUMNS=tile.columns, EXTRA=tile.extra, DEPTH=tile.depth,
-        ALIGNED=math.gcd(_AT_ONCE, *(step * size for step in steps)), num_warps=tile.warps, num_stages=tile.stages,
+        ALIGNED=aligned, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return out.permute(0, 3, 1, 2)

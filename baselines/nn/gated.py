@@ -6,7 +6,6 @@ a program computes the same columns of both halves from one reading of the token
 Importing this registers `torch.ops.ti2v_bench.gated_product`, which `torch.compile` sees through; it needs Triton.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-_AT_ONCE = 16
-"""Bytes that a thread reads at once, where every row begins at a multiple of them."""
+from baselines.nn.kernels import alignment
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,12 @@ def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     rows, weights = x.reshape(-1, width).contiguous(), weight.contiguous()
     count = rows.shape[0]
     out = torch.empty(count, inner, dtype=x.dtype, device=x.device)
-    size = x.element_size()
-    steps = (width, inner, rows.storage_offset(), weights.storage_offset())
+    aligned = alignment(x, width, inner, rows.storage_offset(), weights.storage_offset())
     tile = TILES.get(width, TILE)
     grid = (triton.cdiv(count, tile.rows) * triton.cdiv(inner, tile.columns),)
     wrap_triton(_gated)[grid](
         rows, weights, bias, out, count, WIDTH=width, INNER=inner, ROWS=tile.rows, COLUMNS=tile.columns,
         DEPTH=tile.depth, TOGETHER=tile.together,
-        ALIGNED=math.gcd(_AT_ONCE, *(step * size for step in steps)), num_warps=tile.warps, num_stages=tile.stages,
+        ALIGNED=aligned, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return out.view(*x.shape[:-1], inner)

@@ -4,18 +4,26 @@ Their files register operators, for which they need Triton; nothing else imports
 before `register` has run.
 """
 
+import math
 from importlib import import_module
 
 import torch
 from torch import Tensor
 
 _FILES = ("few_tokens", "frame_conv", "gated")
+_AT_ONCE = 16
+"""Bytes that a thread reads at once, where every row begins at a multiple of them."""
 
 
 def register() -> None:
     """Make the operators known; needs Triton, as torch's compiler for CUDA does."""
     for file in _FILES:
         import_module(f"baselines.nn.{file}")
+
+
+def alignment(x: Tensor, *steps: int | torch.SymInt) -> int:
+    """Bytes at multiples of which a kernel's rows begin, if they lie these numbers of elements like `x`'s apart."""
+    return math.gcd(_AT_ONCE, *(step * x.element_size() for step in steps))
 
 
 def has_kernel(x: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -13,9 +13,10 @@ from ti2v_bench.metrics.clip import Clip, Undefined
 from ti2v_bench.metrics.features import FEATURES, make_features, prepare_early
 from ti2v_bench.metrics.metric import VideoMetric
 from ti2v_bench.metrics.networks import Embedder
-from ti2v_bench.metrics.threads import one_core_each, products_in_tf32
+from ti2v_bench.metrics.threads import one_core_each
 from ti2v_bench.metrics.videos import VideoFile, image_digest
 from ti2v_bench.motion.flow import FlowBackend
+from ti2v_bench.tf32 import products_in_tf32
 from ti2v_bench.video import VideoError
 
 _FLOWS = 2
@@ -121,7 +122,7 @@ def evaluate(
             done(job.video)
 
     with (
-        products_in_tf32(tools.tf32),
+        products_in_tf32() if tools.tf32 else nullcontext(),
         one_core_each(tools.workers, tools.device) as preparers,
         one_core_each(tools.workers) as scorers,
         one_core_each(_FLOWS, tools.device) as flowers,
@@ -196,21 +197,22 @@ def _begin(
 ) -> _Group:
     """Run the networks on all jobs together; on a GPU their flow is made beside that, on the CPU after it."""
     group = _Group(jobs, [], [])
-    open_jobs = [job for job in jobs if job.clip is not None]
-    clips = [job.clip for job in open_jobs if job.clip is not None]
-    left = {id(job): [card for card in tools.cards if card.name not in job.values] for job in open_jobs}
+    clips = [job.clip for job in jobs if job.clip is not None]
+    left = [
+        (job, [card for card in tools.cards if card.name not in job.values]) for job in jobs if job.clip is not None
+    ]
     beside = _flow_beside(tools)
     if beside:
-        for job in open_jobs:
-            with_flow = [card for card in left[id(job)] if card.flow]
+        for job, cards in left:
+            with_flow = [card for card in cards if card.flow]
             group.flowing.append(flowers.submit(_flow_then_score, job, with_flow, tools, watch, scorers))
     for name in features if clips else ():
         start = perf_counter()
         with _no_grad():
             make_features(clips, [name], tools.networks, tools.prefix, tools.batch, tools.device)
         watch.add(name, start)
-    for job in open_jobs:
-        here = [card for card in left[id(job)] if not (beside and card.flow)]
+    for job, cards in left:
+        here = [card for card in cards if not (beside and card.flow)]
         _make_flow(job, here, watch)
         shared = [card for card in here if card.part is None]
         group.scored.append(scorers.submit(_score, job, shared, tools, watch))

@@ -71,19 +71,13 @@ def prepare_early(clip: Clip, names: Sequence[str], device: str) -> None:
         if feature.early is not None and feature.is_early(device):
             clip.prepared[name] = feature.early(clip)
     if _on_gpu(device) and any(FEATURES[name].of == "frames" for name in names):
-        clip.prepared[_FRAMES] = _levels(clip, device)
+        clip.prepared[_FRAMES] = resize.levels(clip.frames, device)
 
 
 _PIXELS = 2**24
 """Prepared at once; in float64, as Pillow's resampling is on a GPU, 384 MiB."""
 _FRAMES = "frames"
 """The clip's frames as they are, among what was prepared."""
-
-
-def _levels(clip: Clip, device: str) -> Tensor:
-    """(F, H, W, 3) uint8 on the device."""
-    frames = clip.frames if clip.frames.flags.writeable else clip.frames.copy()
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device)
 
 
 def make_features(
@@ -112,7 +106,7 @@ def make_features(
         else:
             assert feature.transform is not None
             frames = [clip.prepared.get(_FRAMES) for clip in clips]
-            levels = [_levels(clip, device) if x is None else x for clip, x in zip(clips, frames, strict=True)]
+            levels = [resize.levels(c.frames, device) if x is None else x for c, x in zip(clips, frames, strict=True)]
             found = _embedded(levels, _of_levels(feature.transform, network), batch)
         for clip, vectors in zip(clips, found, strict=True):
             clip.features = {**clip.features, name: vectors}
@@ -123,7 +117,7 @@ def _of_levels(transform: Callable[[Tensor], Tensor], network: Embedder) -> Call
 
     def embed(frames: Tensor) -> Tensor:
         few = max(1, _PIXELS // frames[0, ..., 0].numel())
-        parts = [transform(part.permute(0, 3, 1, 2).float()) for part in torch.split(frames, few)]
+        parts = [transform(resize.of_levels(part)) for part in torch.split(frames, few)]
         return network.embed(torch.cat(parts))
 
     return embed

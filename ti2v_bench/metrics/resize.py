@@ -23,10 +23,20 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
-def as_tensor(frames: Frames, device: str = "cpu") -> Tensor:
-    """(F, H, W, 3) uint8 to (F, 3, H, W) float32 in 0-255."""
+def levels(frames: Frames, device: str = "cpu") -> Tensor:
+    """(F, H, W, 3) uint8 as they are, on the device."""
     writable = frames if frames.flags.writeable else frames.copy()
-    return torch.from_numpy(np.ascontiguousarray(writable)).to(device).permute(0, 3, 1, 2).float()
+    return torch.from_numpy(np.ascontiguousarray(writable)).to(device)
+
+
+def of_levels(frames: Tensor) -> Tensor:
+    """(F, H, W, 3) uint8 to (F, 3, H, W) float32 in 0-255."""
+    return frames.permute(0, 3, 1, 2).float()
+
+
+def as_tensor(frames: Frames) -> Tensor:
+    """The same, on the CPU, of an array."""
+    return of_levels(levels(frames))
 
 
 def shorter_side(shape: Sequence[int], size: int) -> tuple[int, int]:

@@ -38,15 +38,3 @@ def _begin(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)  # weights may still be on their way there, on the stream of who loaded them
         torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def products_in_tf32(wanted: bool) -> Iterator[None]:
-    """Float32 matrix products on a GPU round their factors to TF32 inside the block, if wanted; in every thread."""
-    before = torch.get_float32_matmul_precision()
-    if wanted:
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -19,6 +19,11 @@ _TILE = 128
 """Rows over which statistics are made at once."""
 
 
+def _tiles(rows: int, channels: int) -> tuple[int, int]:
+    """Programs of a kernel that goes over rows element by element."""
+    return triton.cdiv(rows, _ROWS), triton.cdiv(channels, _CHANNELS)
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _look(  # type: ignore[no-untyped-def]
     maps, flow, out, cells, height, width, high, wide, pitch, scale,
@@ -116,7 +121,7 @@ def shift_and_relu(
     rows, channels = x.shape
     skip_scale, skip_shift = skip_norm or (shift, shift)
     per_picture, vector_row = (rows // len(shift), channels) if len(shift) > 1 else (rows, 0)
-    _affine[(triton.cdiv(rows, _ROWS), triton.cdiv(channels, _CHANNELS))](
+    _affine[_tiles(rows, channels)](
         x, shift if scale is None else scale, shift, x if skip is None else skip, skip_scale, skip_shift,
         out, out if again is None else again, rows, channels, per_picture, x.stride(0), vector_row,
         0 if skip is None else skip.stride(0), out.stride(0), 0 if again is None else again.stride(0),
@@ -153,7 +158,7 @@ def gate(both: Tensor, constant: Tensor, hidden: Tensor, update: Tensor, reset: 
         reset: rows (R, C), written.
     """
     rows, channels = hidden.shape
-    _gate[(triton.cdiv(rows, _ROWS), triton.cdiv(channels, _CHANNELS))](
+    _gate[_tiles(rows, channels)](
         both, constant, hidden, update, reset, rows, channels,
         both.stride(0), constant.stride(0), hidden.stride(0), update.stride(0), reset.stride(0),
         ROWS=_ROWS, CHANNELS=_CHANNELS,
@@ -188,7 +193,7 @@ def blend(fresh: Tensor, constant: Tensor, update: Tensor, hidden: Tensor, again
         again: rows (R, C), written.
     """
     rows, channels = hidden.shape
-    _blend[(triton.cdiv(rows, _ROWS), triton.cdiv(channels, _CHANNELS))](
+    _blend[_tiles(rows, channels)](
         fresh, constant, update, hidden, again, rows, channels,
         fresh.stride(0), constant.stride(0), update.stride(0), hidden.stride(0), again.stride(0),
         ROWS=_ROWS, CHANNELS=_CHANNELS,

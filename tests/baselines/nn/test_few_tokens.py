@@ -1,6 +1,7 @@
 """The kernel for attention over few tokens, run by Triton's interpreter on the CPU, against torch in float64."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ from torch import Tensor, nn
 
 from baselines.fast import speed_up
 from baselines.nn.attention import Attention
-from tests.baselines.nn.conftest import Interpreted
+from tests.interpreter import interpreted
 
 
 @pytest.fixture(scope="module")
-def found(interpreted: Interpreted) -> Mapping[str, Any]:
-    return interpreted("interpreted_attention.py")
+def found() -> Mapping[str, Any]:
+    return interpreted(Path(__file__).with_name("interpreted_attention.py"))
 
 
 def test_it_is_scaled_dot_product_attention(found: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The kernel for convolutions over three frames, run by Triton's interpreter on the CPU, against torch in float64."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,12 @@ from torch.nn import functional as F
 from baselines.lvdm import blocks as lvdm
 from baselines.nn import folding
 from baselines.nn.folding import fold, frame_convolution
-from tests.baselines.nn.conftest import Interpreted
+from tests.interpreter import interpreted
 
 
 @pytest.fixture(scope="module")
-def found(interpreted: Interpreted) -> Mapping[str, Any]:
-    return interpreted("interpreted_frame_conv.py")
+def found() -> Mapping[str, Any]:
+    return interpreted(Path(__file__).with_name("interpreted_frame_conv.py"))
 
 
 @pytest.mark.parametrize("tile", ["tile of the networks", "few programs"])

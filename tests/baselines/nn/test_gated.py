@@ -1,16 +1,17 @@
 """The kernel for gated projections, run by Triton's interpreter on the CPU, against torch in float64."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.baselines.nn.conftest import Interpreted
+from tests.interpreter import interpreted
 
 
 @pytest.fixture(scope="module")
-def found(interpreted: Interpreted) -> Mapping[str, Any]:
-    return interpreted("interpreted_gated.py")
+def found() -> Mapping[str, Any]:
+    return interpreted(Path(__file__).with_name("interpreted_gated.py"))
 
 
 def test_it_is_the_projection_and_its_gate(found: Mapping[str, Any]) -> None:

@@ -1,36 +1,24 @@
 """RAFT's fused form: its kernels by Triton's interpreter against torch in float64, and what happens without them."""
 
-import json
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.interpreter import interpreted
 from ti2v_bench.motion import raft
 from ti2v_bench.motion.raft import Raft, RaftFlow, fused_where_it_runs
 
-
-def interpreted(part: str) -> Mapping[str, Any]:
-    if find_spec("triton") is None:
-        pytest.skip("Triton has no wheel for this machine")
-    script = Path(__file__).with_name("interpreted_raft.py")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    end = subprocess.run([sys.executable, script, part], env=environment, capture_output=True, text=True, timeout=110)
-    assert end.returncode == 0, end.stderr
-    result: Mapping[str, Any] = json.loads(end.stdout.splitlines()[-1])
-    return result
+SCRIPT = Path(__file__).with_name("interpreted_raft.py")
 
 
 @pytest.fixture(scope="module")
 def found() -> Mapping[str, Any]:
-    return interpreted("kernels")
+    return interpreted(SCRIPT, "kernels")
 
 
 def test_lookups_are_those_of_grid_sample(found: Mapping[str, Any]) -> None:
@@ -54,7 +42,7 @@ def test_instance_norm_and_up_sampling_are_those_of_the_plain_network(found: Map
 
 @pytest.mark.slow
 def test_the_whole_network_is_the_plain_one() -> None:
-    network = interpreted("network")
+    network = interpreted(SCRIPT, "network")
     assert network["size"] == [2, 2, 128, 136]
     assert network["longest"] > 1
     assert network["float32"] < 2e-5 * network["longest"]
