@@ -419,8 +419,17 @@ const address = (url) => page.ready.get(url) || url;
 
 // ---- dialogs
 
+// Each opening is an element of its own: a close event comes after its dialog is gone, maybe with the next one open.
+function freshDialog() {
+  const last = part("dialog");
+  last.close();
+  const box = last.cloneNode(true);
+  last.replaceWith(box);
+  return box;
+}
+
 function dialog(title, content, buttons) {
-  const box = part("dialog");
+  const box = freshDialog();
   part("dialogTitle").textContent = title;
   part("dialogText").replaceChildren(content);
   stopClips();

@@ -210,6 +210,30 @@ def test_the_next_task_is_there_at_once_and_a_broken_video_can_be_reported(serve
 
 
 @pytest.mark.browser
+def test_a_dialog_opened_at_once_after_another_has_its_own_answer(served: Served, browser) -> None:  # type: ignore[no-untyped-def]
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    Lab(served.store, None, "").join("quick")  # type: ignore[arg-type]
+    page.goto(served.url)
+    page.fill("#ti2v-name", "quick")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-id=choiceSet]:not([disabled])")
+    page.keyboard.press("p")
+    page.evaluate(  # in one go, so that the first dialog's close event, which comes later, finds the second one open
+        """() => {
+            document.querySelector("dialog[open] button").click();
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "p", bubbles: true }));
+        }"""
+    )
+    page.wait_for_timeout(200)
+    with page.expect_request("**/api/broken") as sent:
+        page.click("dialog button:has-text('Both')")
+    assert sent.value.post_data_json["which"] == "both"
+    context.close()
+
+
+@pytest.mark.browser
 def test_a_request_that_is_never_answered_is_sent_again(served: Served, browser) -> None:  # type: ignore[no-untyped-def]
     context = browser.new_context()
     page = context.new_page()
