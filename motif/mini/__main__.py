@@ -20,7 +20,7 @@ import torch
 from motif.folder import as_json
 from motif.mini.cells import CELLS, StudySettings
 from motif.mini.drawn import World, draw_world
-from motif.mini.runs import PAIR, RUNS, Order, carry_out, read_runs, right_share
+from motif.mini.runs import PAIR, RUNS, Order, StudyError, carry_out, read_runs, right_share
 from motif.mini.study import Study
 from motif.mini.training import TrainSettings
 from motif.mini.world import WORDS
@@ -30,10 +30,6 @@ from ti2v_bench.files import write_bytes
 PILOT_SEED, ENOUGH = 100, 0.4
 """A world is taken if the plain loss is right this often at its last checkpoint; this seed is in no comparison."""
 HARDEST_FIRST, SHIPPED_WORDS = ("full", "small", "tiny"), "full"
-
-
-class StudyError(TI2VError):
-    """Arguments that do not go on with a study as it was begun."""
 
 
 def main() -> None:

@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motif.mini.study import Study
+from ti2v_bench.errors import TI2VError
 from ti2v_bench.files import write_bytes
 
 RUNS, PAIR = "runs", "pair"
 """Folders below a study's: the ablation, and the two networks that ship."""
 Record = dict[str, object]
+
+
+class StudyError(TI2VError):
+    """Arguments or files that do not go on with a study as it was begun."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,31 @@ def _name(cell: str, seed: int) -> str:
 
 
 def read_runs(places: Iterable[Path]) -> list[Record]:
-    """The records of files, or of all files in folders; a run that stands in several places counts once."""
+    """The records of files, or of all files in folders; a run that stands in several places counts once.
+
+    Raises:
+        StudyError: a line is no record, as where a file was copied in part; names file and line.
+    """
     files: dict[str, Path] = {}
     for place in places:
         for path in sorted(place.glob("*.jsonl")) if place.is_dir() else [place]:
             files.setdefault(path.name if place.is_dir() else str(path), path)
-    return [json.loads(text) for path in files.values() for text in path.read_text().splitlines() if text.strip()]
+    return [record for path in files.values() for record in _records(path)]
+
+
+def _records(path: Path) -> Iterator[Record]:
+    for number, text in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text)
+            record["cell"], record["seed"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StudyError(
+                f"{path}, line {number} is no record of a run ({text[:40]!r}). Copy the file anew, or delete it and "
+                "its runs are made again."
+            ) from error
+        yield record
 
 
 def right_share(record: Record) -> float:

@@ -24,6 +24,9 @@ VENDOR_TFLOPS = {
 """Dense half-precision tensor peaks with float32 accumulation as the vendor's data sheets print them, in TFLOP/s
 (SXM where there are several forms; float16 for T4 and V100). Used only as ratios."""
 
+_SLICE = "MIG"
+"""In the name of a part of a GPU, behind the name of the whole."""
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -173,12 +176,14 @@ def _scale(speed: Speed, target: Target | None) -> tuple[float, str]:
 def _same(one: str, other: str) -> bool:
     words = (set(name.upper().replace("NVIDIA", "").split()) for name in (one, other))
     first, second = words
-    return first <= second or second <= first
+    return (first <= second or second <= first) and (_SLICE in first) == (_SLICE in second)
 
 
 def vendor_tflops(device: str) -> float | None:
-    """The vendor's peak for a device named as torch or as people name it."""
+    """The vendor's peak for a device named as torch or as people name it; None also for a slice of one."""
     spaced = f" {device.upper().replace('-', ' ')} "
+    if f" {_SLICE} " in spaced:
+        return None
     found = [name for name in VENDOR_TFLOPS if f" {name} " in spaced]
     return VENDOR_TFLOPS[max(found, key=len)] if found else None
 

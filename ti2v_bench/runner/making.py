@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ti2v_bench.files import StorageError
-from ti2v_bench.model import BatchModel, Frames, Model, ModelOptions, Traceable
-from ti2v_bench.provenance import Making, generated, identity, said_by
+from ti2v_bench.model import BatchModel, Frames, Model, ModelOptions
+from ti2v_bench.provenance import Making, generated, said_by
 from ti2v_bench.records import Job
 from ti2v_bench.registry import load_model
 from ti2v_bench.runner.jobs import Outcome, RunError, video_name
 from ti2v_bench.runner.memory import fitting_batch, measured, watch_peak
+from ti2v_bench.runner.mixture import refuse_mixture
 from ti2v_bench.store import Claim, Store, open_store
 from ti2v_bench.video import VideoError, encode_video
 
@@ -63,7 +64,7 @@ class Maker:
         watch_peak()
         self._writers = ThreadPoolExecutor(_WRITERS) if overlap else None
         self._writing: list[Future[Outcome]] = []
-        _refuse_mixture(self.model, recipe, self.store)
+        refuse_mixture(self.model, recipe.name, recipe.options, self.store)
 
     def make(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Make and publish the videos of `jobs`; returns outcomes, one per job unless they overlap.
@@ -228,36 +229,3 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _refuse_mixture(model: Model, recipe: Recipe, store: Store) -> None:
-    """One folder, one setting: a video that is there already must have been made as the next ones will be.
-
-    Raises:
-        RunError: it was not; names the first field that differs.
-    """
-    if not isinstance(model, Traceable):
-        return
-    import json
-
-    name, now = recipe.name, identity({**model.provenance(), "fast": recipe.options.fast})
-    for video in sorted(store.finished(name))[:3]:
-        content = store.read(f"{name}/{video.removesuffix('.mp4')}.json")
-        record = json.loads(content) if content else {}
-        if record.get("origin") != "generated":
-            continue
-        before = identity(record)
-        for field in now:
-            if before[field] != now[field]:
-                raise RunError(
-                    f"{store.url}/{name} holds videos made with {_difference(field, before[field], now[field])}. "
-                    "Give another --out, or another name with --as."
-                )
-
-
-def _difference(field: str, before: object, now: object) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *now]:
-            if before.get(key) != now.get(key):
-                return f"{key}={before.get(key)}, not {key}={now.get(key)}"
-    return f"{field} {before}, not {now}"

@@ -16,6 +16,7 @@ from ti2v_bench.files import StorageError
 from ti2v_bench.records import Job, Pair
 from ti2v_bench.runner.jobs import Failure, JobQueue, Outcome, Request, RunError, RunReport, plan_jobs, video_name
 from ti2v_bench.runner.making import Recipe, one_line
+from ti2v_bench.runner.mixture import refuse_other_wishes
 from ti2v_bench.runner.pool import run_pool
 from ti2v_bench.runner.serial import run_serial
 from ti2v_bench.store import Store, open_store
@@ -88,7 +89,7 @@ def _work_off(
     """All final outcomes of one model's missing videos, and what stopped it before its end, if anything did."""
     outcomes: list[Outcome] = []
     if not missing:
-        return outcomes, None
+        return outcomes, _other_wishes(recipe)
     queue = JobQueue(missing)
     with _bar(recipe.name, total, total - len(missing), show) as bar, closing(executor(recipe, queue)) as running:
         try:
@@ -109,6 +110,14 @@ def _work_off(
                 recipe.name, None, f"{left} of {len(missing)} missing videos not made: {reason}", trace
             )
     return outcomes, None
+
+
+def _other_wishes(recipe: Recipe) -> Failure | None:
+    try:
+        refuse_other_wishes(recipe.name, recipe.options, open_store(recipe.out))
+    except RunError as error:
+        return Failure(recipe.name, None, str(error))
+    return None
 
 
 def _bar(name: str, total: int, initial: int, show: bool) -> "tqdm[NoReturn]":

@@ -18,7 +18,7 @@ from motif.mini.drawn import draw_world
 from motif.mini.judge import OUTCOMES, Judge, cases
 from motif.mini.model import Mini, MiniError, SampleSettings, load_mini
 from motif.mini.net import MiniSettings, MiniUNet
-from motif.mini.runs import Order, carry_out, read_runs
+from motif.mini.runs import Order, StudyError, carry_out, read_runs
 from motif.mini.sampling import sample
 from motif.mini.study import Study
 from motif.mini.text import encode, vocabulary
@@ -253,6 +253,13 @@ def test_the_command_chooses_a_world_goes_on_and_reports(
     report.main()
     names = {"runs.jsonl", "pair.jsonl", "about.json", "study.json", "study.md", "curves.png", "runs.png", "pair.png"}
     assert {path.name for path in (tmp_path / "r").iterdir()} == names
+
+
+def test_a_half_copied_file_of_runs_is_named_with_its_line(tmp_path: Path) -> None:
+    whole = '{"cell": "plain", "seed": 0, "step": 100}\n'
+    (tmp_path / "plain-0.jsonl").write_text(whole + whole[:20])
+    with pytest.raises(StudyError, match=r"plain-0\.jsonl, line 2 is no record of a run \('\{\"cell\": \"plain"):
+        read_runs([tmp_path])
 
 
 @pytest.mark.parametrize("name", ["motif-mini", "plain-mini"])

@@ -183,6 +183,28 @@ def test_one_folder_never_mixes_two_settings(bench: Bench, toys: Path, tmp_path:
     assert run(bench, tmp_path, toy("Told", steps="50")).made == 4
 
 
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (ModelOptions(settings={"steps": "25"}), "steps=50, not steps=25"),
+        (ModelOptions(fast=True), "fast False, not True"),
+        (ModelOptions(precision="float16"), "precision float32, not float16"),
+        (ModelOptions(settings={"steps": "5e1", "size": "(320, 512)"}, precision="float32"), ""),
+        (ModelOptions(), ""),
+    ],
+)
+def test_a_finished_folder_is_not_taken_for_one_of_other_settings(
+    bench: Bench, toys: Path, tmp_path: Path, wish: ModelOptions, words: str
+) -> None:
+    generate(bench.pairs[:1], [toy("Told", steps="50")], tmp_path, show=False)
+    sidecar = next((tmp_path / "told").glob("*.json"))
+    record = json.loads(sidecar.read_text()) | {"settings": {"steps": 50, "size": [320, 512]}, "precision": "float32"}
+    sidecar.write_text(json.dumps(record))
+    report = generate(bench.pairs[:1], [Request(f"{TOYS}:Told", wish, "told")], tmp_path, show=False)
+    assert (report.made, report.present) == (0, 1)
+    assert [words in str(failure) for failure in report.failures] == ([True] if words else [])
+
+
 def test_one_folder_never_mixes_exact_and_fast(
     bench: Bench, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,11 +61,20 @@ def test_another_device_is_scaled_by_its_matrix_rate_and_says_so(folder: Path) -
         ("NVIDIA A10", 125),
         ("Tesla T4", 65),
         ("nvidia h100 80GB", 989),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
         ("Abacus", None),
     ],
 )
 def test_devices_are_known_as_torch_names_them(name: str, rate: float | None) -> None:
     assert costs.vendor_tflops(name) == rate
+
+
+@pytest.mark.parametrize("part", ["NVIDIA H200 MIG 1g.18gb", "NVIDIA H200 MIG 3g.71gb"])
+def test_a_slice_of_a_gpu_is_not_the_whole_one(folder: Path, part: str) -> None:
+    target = costs.Target(part, 80.0, vendor=False)
+    cost = costs.estimate("a.b:Slow", 100, ModelOptions(batch=1), target, costs.read_speeds(folder))
+    assert cost.gpu_hours == pytest.approx(10.0)  # by the rate measured on the slice, a tenth
+    assert f"scaled to {part} by measured matrix rates 800 : 80" in cost.basis
 
 
 def test_what_was_not_measured_is_not_guessed(folder: Path) -> None:
