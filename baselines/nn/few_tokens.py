@@ -35,14 +35,19 @@ TILES = {16: Tile(rows=16, warps=1), 21: Tile(rows=32, warps=1), FEW_TOKENS: Til
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]
-    q, k, v, bias, out, sequences, scale,
+    q, k, v, bias, out, sequences,
     q_n: tl.constexpr, q_h: tl.constexpr, q_l: tl.constexpr, k_n: tl.constexpr, k_h: tl.constexpr, k_l: tl.constexpr,
     v_n: tl.constexpr, v_h: tl.constexpr, v_l: tl.constexpr,
     out_n: tl.constexpr, out_h: tl.constexpr, out_l: tl.constexpr,
     HEADS: tl.constexpr, LENGTH: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr, TOGETHER: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, ALIGNED: tl.constexpr, BIASED: tl.constexpr, PRECISION: tl.constexpr,
+    SCALE: tl.constexpr,
 ):  # fmt: skip
-    """TOGETHER sequences of one head; row r of the tile is token r % LENGTH of sequence r // LENGTH."""
+    """TOGETHER sequences of one head; row r of the tile is token r % LENGTH of sequence r // LENGTH.
+
+    SCALE is part of the program: torch's compiler passes a number with a fraction as float64, and all that it meets
+    would be computed in float64.
+    """
     # Heads lie side by side in memory: programs that run together read whole rows of it.
     first, head = tl.program_id(0) // HEADS * TOGETHER, tl.program_id(0) % HEADS
     rows, channel = tl.arange(0, ROWS), tl.arange(0, WIDTH)
@@ -59,7 +64,7 @@ def _attend(  # type: ignore[no-untyped-def]
     queries = tl.load(tl.multiple_of(q_place, (1, ALIGNED)), mask=q_mask, other=0.0)
     keys = tl.load(tl.multiple_of(k_place, (1, ALIGNED)), mask=k_mask, other=0.0)
     values = tl.load(tl.multiple_of(v_place, (1, ALIGNED)), mask=k_mask, other=0.0)
-    scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * scale
+    scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * SCALE
     own = (q_at[:, None] == k_at[None, :]) & q_there[:, None] & k_there[None, :]
     if BIASED:
         bias_place = bias + head * LENGTH * KEYS + query[:, None] * KEYS + key[None, :]
@@ -97,10 +102,10 @@ def attention_over_few(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> 
     out = torch.empty(count, length, heads, dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     rounded = q.dtype != torch.float32 or torch.backends.cuda.matmul.allow_tf32
     wrap_triton(_attend)[(triton.cdiv(count, together) * heads,)](
-        q, k, v, q if bias is None else bias.contiguous(), out, count, dim**-0.5,
+        q, k, v, q if bias is None else bias.contiguous(), out, count,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3],
         HEADS=heads, LENGTH=length, KEYS=keys, DIM=dim, TOGETHER=together, ROWS=tile.rows,
         WIDTH=max(16, triton.next_power_of_2(dim)), ALIGNED=alignment(q, dim, *steps), BIASED=bias is not None,
-        PRECISION="tf32" if rounded else "ieee", num_warps=tile.warps,
+        PRECISION="tf32" if rounded else "ieee", SCALE=dim**-0.5, num_warps=tile.warps,
     )  # fmt: skip
     return out
