@@ -40,12 +40,14 @@ class Noise:
 
     def __init__(self, seeds: Sequence[int], device: str | torch.device) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._device = device
+        self._device = torch.device(device)
 
     def __call__(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(number of seeds, *shape); advances every generator."""
-        drawn = [torch.randn(shape, generator=generator, dtype=dtype) for generator in self._generators]
-        return torch.stack(drawn).to(self._device)
+        drawn = torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in self._generators])
+        # From pinned memory the copy takes its turn; from other memory this process would wait until the GPU is idle.
+        pinned = self._device.type == "cuda"
+        return (drawn.pin_memory() if pinned else drawn).to(self._device, non_blocking=pinned)
 
 
 def last(steps: Iterable[_T]) -> _T:

@@ -80,7 +80,7 @@ class AnimateAnything(Adapter[Settings, TextUnet]):
         strength = torch.tensor([one.strength for one in prepared], device=device)
 
         def network(x: Tensor, t: int) -> Tensor:
-            step = torch.tensor(t, device=device)
+            step = torch.full((), t, device=device)
             return predict_guided(self.unet, x, step, texts, first, mask, strength, self.settings.guidance)
 
         drawn = noise(first.shape[1], self.settings.frames, *first.shape[3:])

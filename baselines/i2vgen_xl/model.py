@@ -57,7 +57,7 @@ class I2VGenXL(Adapter[Settings, ImageUnet]):
         conditions = self._conditions(pairs, pictures, first)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return both(predict(self.unet, x, torch.tensor(t, device=device), conditions))
+            return both(predict(self.unet, x, torch.full((), t, device=device), conditions))
 
         guidance = max(settings.guidance, self.behaviour.least_guidance)
         latents, _ = last(trajectory(network, start, settings.steps, guidance, self.behaviour.last_alpha))

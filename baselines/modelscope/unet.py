@@ -13,7 +13,23 @@ from torch import Tensor, nn
 from baselines.nn.branches import in_branches
 
 
-class TextUnet(UNet3DConditionModel):  # type: ignore[misc]  # diffusers is not typed
+class _Placed:
+    """Type and device by one look; diffusers walks through all modules, 4 ms at the published sizes, for either."""
+
+    conv_in: nn.Conv2d
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.conv_in.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.conv_in.weight.device
+
+
+class TextUnet(_Placed, UNet3DConditionModel):  # type: ignore[misc]  # diffusers is not typed
     """Predicts from a text (ModelScope, TI2V-Zero), and from a motion strength (AnimateAnything)."""
 
     def forward(self, sample: Tensor, timestep: Tensor, text: Tensor, strength: Tensor | None = None) -> Tensor:
@@ -32,7 +48,7 @@ class TextUnet(UNet3DConditionModel):  # type: ignore[misc]  # diffusers is not 
         return _denoised(self, sample, self.time_embedding(sinusoid, strength), text)
 
 
-class ImageUnet(I2VGenXLUNet):  # type: ignore[misc]
+class ImageUnet(_Placed, I2VGenXLUNet):  # type: ignore[misc]
     """I2VGen-XL's: the same with a picture beside the latents and among the text, and a frame rate."""
 
     def forward(

@@ -48,7 +48,7 @@ class TI2VZero(Adapter[Settings, TextUnet]):
         how = Resampling(settings.steps, settings.resamples, settings.guidance, settings.eta, settings.inversion)
 
         def network(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            step = torch.tensor(t, device=x.device)
+            step = torch.full((), t, device=x.device)
             return both(self.unet(x.to(self.unet.dtype), step, context).to(x))
 
         video = slide(

@@ -46,13 +46,14 @@ class Watch:
         self.seconds: list[float] = []
         self.coding = 0.0
         self.inputs: list[Given] = []
-        for name in ("encode", "decode"):
-            if hasattr(network, name):
-                setattr(network, name, self._timed(getattr(network, name)))
         self._hooks = [
             network.register_forward_pre_hook(self._before, with_kwargs=True),
             network.register_forward_hook(self._after),
         ]
+        parts = [getattr(network, name, None) for name in ("encoder", "decoder")]
+        if all(isinstance(part, nn.Module) for part in parts):  # an autoencoder, whose halves are called by themselves
+            self._hooks += [part.register_forward_pre_hook(self._coding_begins) for part in parts]
+            self._hooks += [part.register_forward_hook(self._coding_ends) for part in parts]
 
     def _before(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if len(self.inputs) < 3:
@@ -64,22 +65,17 @@ class Watch:
         wait(self.device)
         self.seconds[-1] += time.perf_counter()
 
-    def _timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            wait(self.device)
-            started = time.perf_counter()
-            result = work(*args, **kwargs)
-            wait(self.device)
-            self.coding += time.perf_counter() - started
-            return result
+    def _coding_begins(self, *_: object) -> None:
+        wait(self.device)
+        self.coding -= time.perf_counter()
 
-        return timed
+    def _coding_ends(self, *_: object) -> None:
+        wait(self.device)
+        self.coding += time.perf_counter()
 
     def stop(self) -> None:
         for hook in self._hooks:
             hook.remove()
-        for name in {"encode", "decode"} & set(vars(self.network)):
-            delattr(self.network, name)
 
 
 def networks(model: object) -> list[nn.Module]:
