@@ -1,6 +1,6 @@
 """What making a video costs, for every published model at its published size and steps, exact and fast.
 
-    python tests/benchmarks/bench_generation.py --device cuda --out results/speed --limit 580
+    python tests/benchmarks/bench_generation.py --device cuda --out results/speed --whole --limit 580
     python tests/benchmarks/bench_generation.py --device cuda --out OUT --resume results/speed/generation.json
     python tests/benchmarks/bench_generation.py --weights random-tiny --device cpu --models seine --out OUT
 
@@ -73,6 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="random-full")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--timed", type=int, default=5, help="repetitions that are timed")
+    parser.add_argument("--whole", action="store_true", help="make whole videos in the fast forms, by the clock")
     parser.add_argument("--limit", type=float, default=3600, help="seconds in all")
     parser.add_argument("--each", type=float, default=240, help="seconds that one process may take")
     parser.add_argument("--resume", type=Path, help="generation.json of an earlier run")
@@ -99,6 +100,7 @@ def planned(options: argparse.Namespace, scratch: str) -> Iterator[dict[str, Any
                         "weights": options.weights,
                         "device": options.device,
                         "timed": options.timed,
+                        "whole": options.whole,
                         "scratch": scratch,
                         "cache": str((options.compile_cache or default_cache()).absolute()),
                     }
@@ -194,7 +196,8 @@ def surroundings(device: str) -> dict[str, str]:
 def again(options: argparse.Namespace) -> str:
     """The command that makes the table, without what only says where and for how long."""
     said = [f"--{name} {getattr(options, name)}" for name in ("models", "forms", "batches", "weights", "device")]
-    return " ".join(["python tests/benchmarks/bench_generation.py", *said, f"--timed {options.timed}", "--out OUT"])
+    said += [f"--timed {options.timed}", *(["--whole"] if options.whole else []), "--out OUT"]
+    return " ".join(["python tests/benchmarks/bench_generation.py", *said])
 
 
 def write(options: argparse.Namespace, rows: Sequence[dict[str, Any]], kernels: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,12 @@ def captured(model: Any, device: str, steps: int, official: int, batch: int = 1)
         official: the published number, to which `Calls.per_video` is scaled.
         batch: videos per call; `per_video` and `rest_seconds` are shares of one.
     """
-    make(model, batch)  # kernels are chosen
-    watches = [Watch(network, device) for network in networks(model)]
-    started = time.perf_counter()
-    make(model, batch)
-    whole = time.perf_counter() - started
+    with noise_pair() as pair:
+        make(model, pair, batch)  # kernels are chosen
+        watches = [Watch(network, device) for network in networks(model)]
+        started = time.perf_counter()
+        make(model, pair, batch)
+        whole = time.perf_counter() - started
     for watch in watches:
         watch.stop()
     busiest = max(range(len(watches)), key=lambda index: sum(watches[index].seconds))
@@ -123,19 +125,30 @@ def captured(model: Any, device: str, steps: int, official: int, batch: int = 1)
     return Calls(busiest, inputs, outputs, tflop, each / count * official / batch, coding / batch, rest)
 
 
-def make(model: Any, batch: int = 1) -> None:
-    """One call of the model, on a noise picture."""
+def make(model: Any, pair: Pair, batch: int = 1) -> None:
+    """One call of the model."""
+    if batch == 1:
+        model.generate(pair, 0)
+    else:
+        model.generate_batch([pair] * batch, list(range(batch)))
+
+
+def whole_video(model: Any, batch: int) -> float:
+    """Wall seconds of one video from picture and prompt to frames, as a user's second one takes them."""
+    with noise_pair() as pair:
+        make(model, pair, batch)
+        started = time.perf_counter()
+        make(model, pair, batch)
+        return (time.perf_counter() - started) / batch
+
+
+@contextmanager
+def noise_pair() -> Iterator[Pair]:
+    """A prompt with a noise picture, which is there for as long."""
     with tempfile.TemporaryDirectory() as folder:
-        pair = noise_pair(Path(folder))
-        if batch == 1:
-            model.generate(pair, 0)
-        else:
-            model.generate_batch([pair] * batch, list(range(batch)))
-
-
-def noise_pair(folder: Path) -> Pair:
-    Image.effect_noise((512, 512), 60).convert("RGB").save(folder / "cat1.png")
-    return Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", folder / "cat1.png")
+        path = Path(folder) / "cat1.png"
+        Image.effect_noise((512, 512), 60).convert("RGB").save(path)
+        yield Pair("cat1_a_cat", "cat1", "cat", "A cat walks.", path)
 
 
 def copied(value: Any) -> Any:

@@ -3,7 +3,8 @@
     python tests/benchmarks/generation_child.py '{"model": "seine", "form": "exact", …}'      # bench_generation.py asks
 
 The exact form makes a short video and keeps what its network was given and gave in one step (`<scratch>/<model>.pt`);
-every form is then timed on those calls alone, and its output compared with the exact one.
+every form is then timed on those calls alone, and its output compared with the exact one. With `whole`, the fast forms
+then make two videos at the published steps, the second by the clock.
 """
 
 import json
@@ -42,6 +43,8 @@ class Task:
     cache: str
     born: float
     """When the process was asked for, Unix seconds."""
+    whole: bool = False
+    """Make whole videos too, in the fast forms."""
     only_compile: bool = False
     """Fill the compiler's cache and end."""
     wait: bool = False
@@ -59,9 +62,10 @@ def main() -> None:
         task = replace(task, born=task.born + time.time() - ready)
     with torch.inference_mode():
         if task.only_compile:
-            from tests.benchmarks.denoising_step import make
+            from tests.benchmarks.denoising_step import make, noise_pair
 
-            make(loaded(task), task.batch)
+            with noise_pair() as pair:
+                make(loaded(task), pair, task.batch)
         else:
             print(json.dumps(measured(task)))
 
@@ -78,15 +82,16 @@ def loaded(task: Task) -> Any:
     from ti2v_bench.registry import load_model
 
     precision = "float16" if task.form == "half" else None
-    steps = {"steps": str(SHORT.get(task.model, 2))}
     fast, cache = task.form != "exact", Path(task.cache)
+    whole = task.whole and fast and not task.only_compile
+    steps = {"steps": str(published_steps(task.model) if whole else SHORT.get(task.model, 2))}
     options = ModelOptions(task.device, task.weights, precision, None, task.batch, steps, fast, cache)
     return load_model(task.model, options)
 
 
 def measured(task: Task) -> dict[str, Any]:
     """The row of the table."""
-    from tests.benchmarks.denoising_step import cast, deviation, kernels, networks, wait
+    from tests.benchmarks.denoising_step import cast, deviation, kernels, networks, wait, whole_video
     from ti2v_bench.runner.costs import matmul_tflops
 
     started = time.perf_counter()
@@ -112,6 +117,7 @@ def measured(task: Task) -> dict[str, Any]:
     speed = timed(task, step, calls, rate)
     if task.device != "cpu":
         speed["kernel_ms"], speed["kernels"] = kernels(step)
+    whole = whole_video(model, task.batch) if task.whole and task.form != "exact" else None
     return {
         "model": task.model,
         "form": task.form,
@@ -129,6 +135,7 @@ def measured(task: Task) -> dict[str, Any]:
         "start_to_first_step_seconds": None if task.form == "exact" else round(born, 1),
         "deviation": off,
         **speed,
+        "measured_seconds_per_video": None if whole is None else round(whole, 3),
         "weights_gib": round(sum(value.nbytes for value in weights) / 2**30, 2),
         "host_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
