@@ -9,6 +9,7 @@ clips in the same order, same noises), so that what seeds share cancels out.
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from scipy import stats
 
 from motif.mini.cells import CELLS
 from motif.mini.judge import OUTCOMES
-from motif.mini.runs import PAIR, RUNS, montage, read_runs
+from motif.mini.runs import PAIR, RUNS, StudyError, montage, read_runs
 from ti2v_bench.records import Estimate
 
 Row = Mapping[str, object]
@@ -251,6 +252,15 @@ def records(studies: Sequence[Path], name: str) -> list[Row]:
     return [found[key] for key in sorted(found, key=lambda key: (int(key[1]), order.index(key[0]), key[2]))]
 
 
+def _about(studies: Sequence[Path]) -> dict[str, Any]:
+    """What the first study that says so was made with."""
+    found = next((path for study in studies if (path := study / "about.json").is_file()), None)
+    if found is None:
+        raise StudyError(f"None of {', '.join(map(str, studies))} has an about.json. Name the --out folder of a study.")
+    about: dict[str, Any] = json.loads(found.read_text())
+    return about
+
+
 def main() -> None:
     """Read studies; write `study.json`, `study.md`, `curves.png`, their logs in one file each, and pictures."""
     from PIL import Image
@@ -259,8 +269,12 @@ def main() -> None:
     parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    rows, both = records(args.studies, RUNS), records(args.studies, PAIR)
-    about = json.loads(next(s / "about.json" for s in args.studies if (s / "about.json").is_file()).read_text())
+    try:
+        rows, both = records(args.studies, RUNS), records(args.studies, PAIR)
+        about = _about(args.studies)
+    except StudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
     args.out.mkdir(parents=True, exist_ok=True)
     for name, found, scenes in ((RUNS, rows, 2), (PAIR, both, 6)):
         (args.out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
@@ -268,7 +282,7 @@ def main() -> None:
         if pictures is not None:
             Image.fromarray(pictures).save(args.out / f"{name}.png")
     (args.out / "about.json").write_text(json.dumps(about, indent=1) + "\n")
-    tables = {"about": about, "pair": pair(both), "ablation": ablation(rows)}
+    tables: dict[str, Any] = {"about": about, "pair": pair(both), "ablation": ablation(rows)}
     (args.out / "study.json").write_text(json.dumps(tables, indent=1) + "\n")
     (args.out / "study.md").write_text(markdown(tables["pair"], tables["ablation"], about, pace(rows)))
     draw(rows, both, args.out / "curves.png")

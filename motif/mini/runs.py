@@ -100,12 +100,13 @@ def _records(path: Path) -> Iterator[Record]:
             continue
         try:
             record = json.loads(text)
-            record["cell"], record["seed"]
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError:
+            record = None
+        if not (isinstance(record, dict) and record.keys() >= {"cell", "seed", "step"}):
             raise StudyError(
                 f"{path}, line {number} is no record of a run ({text[:40]!r}). Copy the file anew, or delete it and "
                 "its runs are made again."
-            ) from error
+            )
         yield record
 
 

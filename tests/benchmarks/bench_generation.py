@@ -117,7 +117,10 @@ def needs_exact(task: dict[str, Any], tasks: Sequence[dict[str, Any]], have: set
 
 
 def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of an earlier run with the same device, torch and weights, without its failures."""
+    """Rows of an earlier run with the same device, torch and weights, without its failures.
+
+    With --whole, fast rows of a run without it are missing.
+    """
     path = options.resume or options.out / "generation.json"
     if not path.exists():
         return []
@@ -126,7 +129,9 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
         print(f"{path} was measured elsewhere and is not taken up", flush=True)
         return []
     wanted = {(*name_of(task), task["weights"]) for task in tasks}
-    return [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
+    rows = [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
+    whole = "measured_seconds_per_video"
+    return [row for row in rows if not (options.whole and row["fast"] and row.get(whole) is None)]
 
 
 def known_kernels(options: argparse.Namespace) -> dict[str, Any]:

@@ -47,10 +47,21 @@ def refuse_other_wishes(name: str, options: ModelOptions, store: Store) -> None:
 def _made(name: str, store: Store) -> Iterator[dict[str, object]]:
     """What the first sidecars of videos that a model made say of it."""
     for video in sorted(store.finished(name))[:_LOOKED_AT]:
-        content = store.read(f"{name}/{video.removesuffix('.mp4')}.json")
-        record: Mapping[str, object] = json.loads(content) if content else {}
+        sidecar = f"{name}/{video.removesuffix('.mp4')}.json"
+        content = store.read(sidecar)
+        record = _record(content, f"{store.url}/{sidecar}") if content else {}
         if record.get("origin") == "generated":
             yield identity(record)
+
+
+def _record(content: bytes, address: str) -> Mapping[str, object]:
+    try:
+        record: object = json.loads(content)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise RunError(f"{address} is no sidecar of a video. Delete it and the video beside it, which is made anew.")
+    return record
 
 
 def _may_mean(text: str, value: object) -> bool:

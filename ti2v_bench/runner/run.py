@@ -61,7 +61,10 @@ def generate(
         devices = request.devices or (request.options.device,)
         recipe = Recipe(name, request.model, request.options, _plain_url(out), devices, request.grow)
         try:
-            outcomes, fault = _work_off(recipe, missing, executor or _fitting(recipe), len(jobs), show)
+            if missing:
+                outcomes, fault = _work_off(recipe, missing, executor or _fitting(recipe), len(jobs), show)
+            else:
+                outcomes, fault = [], _other_wishes(request, store)
         finally:
             store.tidy(name)
         count = Counter(outcome.status for outcome in outcomes)
@@ -88,8 +91,6 @@ def _work_off(
 ) -> tuple[list[Outcome], Failure | None]:
     """All final outcomes of one model's missing videos, and what stopped it before its end, if anything did."""
     outcomes: list[Outcome] = []
-    if not missing:
-        return outcomes, _other_wishes(recipe)
     queue = JobQueue(missing)
     with _bar(recipe.name, total, total - len(missing), show) as bar, closing(executor(recipe, queue)) as running:
         try:
@@ -112,11 +113,12 @@ def _work_off(
     return outcomes, None
 
 
-def _other_wishes(recipe: Recipe) -> Failure | None:
+def _other_wishes(request: Request, store: Store) -> Failure | None:
+    """What keeps a finished folder from being what was asked for."""
     try:
-        refuse_other_wishes(recipe.name, recipe.options, open_store(recipe.out))
+        refuse_other_wishes(request.folder, request.options, store)
     except RunError as error:
-        return Failure(recipe.name, None, str(error))
+        return Failure(request.folder, None, str(error))
     return None
 
 

@@ -262,6 +262,22 @@ def test_a_half_copied_file_of_runs_is_named_with_its_line(tmp_path: Path) -> No
         read_runs([tmp_path])
 
 
+def test_a_report_of_no_study_or_of_half_of_one_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "none"), "--out", str(tmp_path / "r")])
+    with pytest.raises(SystemExit):
+        report.main()
+    assert "none has an about.json. Name the --out folder of a study." in capsys.readouterr().err
+    (tmp_path / "half" / "runs").mkdir(parents=True)
+    (tmp_path / "half" / "runs" / "plain-0.jsonl").write_text("[]")
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "half"), "--out", str(tmp_path / "r")])
+    with pytest.raises(SystemExit):
+        report.main()
+    assert "plain-0.jsonl, line 1 is no record of a run ('[]')" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize("name", ["motif-mini", "plain-mini"])
 def test_the_shipped_checkpoints_animate_what_the_prompt_says(name: str, tmp_path: Path) -> None:
     from PIL import Image

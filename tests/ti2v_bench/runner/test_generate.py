@@ -205,6 +205,18 @@ def test_a_finished_folder_is_not_taken_for_one_of_other_settings(
     assert [words in str(failure) for failure in report.failures] == ([True] if words else [])
 
 
+@pytest.mark.parametrize("content", ['{"origin": "gener', "[]", "\x00\x00"])
+def test_a_broken_sidecar_in_a_finished_folder_is_named_in_one_line(
+    bench: Bench, toys: Path, tmp_path: Path, content: str
+) -> None:
+    generate(bench.pairs[:1], [toy("Told")], tmp_path, show=False)
+    sidecar = next((tmp_path / "told").glob("*.json"))
+    sidecar.write_text(content)
+    report = generate(bench.pairs[:1], [toy("Told"), toy("Plain")], tmp_path, show=False)
+    assert [f"{sidecar.name} is no sidecar of a video" in str(failure) for failure in report.failures] == [True]
+    assert (report.made, report.present) == (1, 1)
+
+
 def test_one_folder_never_mixes_exact_and_fast(
     bench: Bench, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
