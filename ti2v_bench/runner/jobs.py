@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ti2v_bench.errors import TI2VError
@@ -138,12 +138,17 @@ class JobQueue:
         return max(0.0, self._later[0][0] - time.monotonic())
 
     def settle(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
-        """Book what came of jobs; returns the final ones. Jobs in other hands are looked at again later."""
+        """Book what came of jobs; returns the final ones. Jobs in other hands are looked at again later.
+
+        A video that is there when its job is tried again was published by the worker that died, before it could say so.
+        """
         final = []
         for outcome in outcomes:
             self._working.discard(outcome.job)
             if outcome.status == "taken":
                 self._later.append((time.monotonic() + self._pause, outcome.job))
+            elif outcome.status == "present" and self.is_suspect(outcome.job):
+                final.append(replace(outcome, status="made"))
             else:
                 final.append(outcome)
         return final

@@ -277,6 +277,17 @@ def test_a_model_asked_for_twice_is_refused(bench: Bench, tmp_path: Path) -> Non
         run(bench, tmp_path, Request("static"), Request("static"))
 
 
+def test_a_video_whose_worker_died_before_it_could_say_so_counts_as_made(bench: Bench) -> None:
+    jobs = plan_jobs("a", bench.pairs[:2], [0])
+    queue = JobQueue(jobs)
+    queue.take(2)
+    assert queue.lost(jobs[:1], "SIGKILL") == []
+    assert queue.take(2) == jobs[:1]
+    ends = queue.settle([Outcome(jobs[0], "present"), Outcome(jobs[1], "present")])
+    assert [end.status for end in ends] == ["made", "present"]
+    assert not queue.open
+
+
 def test_the_queue_looks_again_at_jobs_in_other_hands_and_gives_up_on_killers(bench: Bench) -> None:
     jobs = plan_jobs("m", bench.pairs, [0])
     queue = JobQueue(jobs, pause=0)

@@ -157,7 +157,7 @@ def test_an_unknown_device_and_a_broken_table_are_named(folder: Path) -> None:
 def test_the_matrix_rate_is_that_of_a_product_timed_by_hand() -> None:
     """Oracle: a rate between a thousandth and a hundred TFLOP/s; a CPU core does 0.01 to 1."""
     pytest.importorskip("torch")
-    assert 1e-3 < costs.matmul_tflops("cpu", side=256, seconds=0.01) < 100
+    assert 1e-3 < costs.matmul_tflops("cpu", side=256) < 100  # the best of half a second: one round may be interrupted
 
 
 def test_plan_counts_only_what_is_missing_and_makes_nothing(
