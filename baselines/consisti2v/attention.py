@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.nn.attention import Attention
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import added_in_branches, in_branches
 from baselines.nn.feedforward import FeedForward
 from baselines.nn.rotary import rotary_table, rotate_pairs
 
@@ -116,7 +116,7 @@ class SpatialBlock(nn.Module):
         clip = x.view(x.shape[0] // frames, -1, x.shape[-1])  # all frames ask the same text: project it once
         clip = in_branches(clip, len(text))
         clip = clip + self.attn2(self.norm2(clip), text)
-        clip = clip + self.ff(self.norm3(clip))
+        clip = self.ff(self.norm3(clip), clip)
         out: Tensor = clip.view(-1, *x.shape[1:])
         return out
 
@@ -137,7 +137,7 @@ class TemporalBlock(nn.Module):
         """(B, N, F, C) and text (B, M, D) -> (B, N, F, C)."""
         x = x + self.attn1(self.norm1(x), around)
         x = x + self.attn2(self.norm2(x), text)
-        out: Tensor = x + self.ff(self.norm3(x))
+        out: Tensor = self.ff(self.norm3(x), x)
         return out
 
 
@@ -158,7 +158,7 @@ class SpatialTransformer(nn.Module):
         for block in self.transformer_blocks:
             tokens = block(tokens, text, frames)
         added: Tensor = self.proj_out(tokens).view(-1, h, w, c).permute(0, 3, 1, 2)
-        return in_branches(x, len(added)) + added
+        return added_in_branches(x, added)
 
 
 class TemporalTransformer(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer, blend, neighbours
 from baselines.consisti2v.config import ConsistConfig
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import beside, in_branches
 from baselines.nn.folding import FrameConv, Resample
 
 
@@ -27,8 +27,12 @@ class ResNet(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(width, out, 1) if width != out else None
 
-    def forward(self, x: Tensor, step: Tensor, frames: int) -> Tensor:
-        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches."""
+    def forward(self, x: Tensor, step: Tensor, frames: int, skip: Tensor | None = None) -> Tensor:
+        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches.
+
+        A skip (k B x F or B x F, C, H, W) is taken beside the input first.
+        """
+        x = beside(x, skip)
         hidden = self.conv1(F.silu(self.norm1(x)))
         shift = in_branches(self.time_emb_proj(step).repeat_interleave(frames, dim=0), len(x))
         hidden = self.conv2(F.silu(self.norm2(hidden + shift[:, :, None, None])))
@@ -71,9 +75,18 @@ class Level(nn.Module):
         self.resnets = nn.ModuleList(ResNet(config, width, out) for width in widths)
         self.conv3ds = nn.ModuleList(TemporalResNet(out) for _ in widths)
 
-    def layer(self, i: int, x: Tensor, step: Tensor, text: Tensor, frames: int, around: Tensor | None) -> Tensor:
-        """Everything with index i."""
-        x = self.conv3ds[i](self.resnets[i](x, step, frames), frames)
+    def layer(
+        self,
+        i: int,
+        x: Tensor,
+        step: Tensor,
+        text: Tensor,
+        frames: int,
+        around: Tensor | None,
+        skip: Tensor | None = None,
+    ) -> Tensor:
+        """Everything with index i; the ResNet takes the skip."""
+        x = self.conv3ds[i](self.resnets[i](x, step, frames, skip), frames)
         if around is None:
             return x
         out: Tensor = self.tempo_attns[i](self.attentions[i](x, text, frames), text, frames, around)
@@ -138,7 +151,7 @@ class Up(Level):
         """Consumes its skips from the end of `skips`."""
         around = self.around(x.shape[-2:], x.device)
         for i in range(len(self.resnets)):
-            x = self.layer(i, torch.cat([x, in_branches(skips.pop(), len(x))], dim=1), step, text, frames, around)
+            x = self.layer(i, x, step, text, frames, around, skips.pop())
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
             x = upsample(x, skips[-1].shape[-2:])

@@ -16,8 +16,6 @@ from baselines.adapter import (
     truncated,
 )
 from baselines.checkpoints import read_state
-from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer
-from baselines.consisti2v.blocks import ResNet, TemporalResNet
 from baselines.consisti2v.config import OVERRIDES, ConsistConfig, read_config
 from baselines.consisti2v.frameinit import frame_init, low_pass, shared_noise
 from baselines.consisti2v.preprocess import scale_and_crop
@@ -32,7 +30,7 @@ from baselines.consisti2v.settings import (
     VOCABULARY,
     Settings,
 )
-from baselines.consisti2v.unet import ConsistUNet
+from baselines.consisti2v.unet import REPEATED, ConsistUNet
 from baselines.diffusers_config import require, require_equal
 from baselines.diffusers_layout import autoencoder_state, pickled, text_state
 from baselines.fast import speed_up
@@ -92,9 +90,7 @@ class ConsistI2V:
         self._read_text = _load_text(self._source, sizes.text, self._dtype)
         channels_last(self.unet)
         if options.fast:
-            speed_up(
-                self.unet, [ResNet, TemporalResNet, SpatialTransformer, TemporalTransformer], options.compile_cache
-            )
+            speed_up(self.unet, REPEATED, options.compile_cache)
 
     def generate(self, pair: Pair, seed: int) -> Frames:
         """(16, height, width, 3)."""

@@ -7,10 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.consisti2v.blocks import Down, Middle, Up
+from baselines.consisti2v.attention import SpatialTransformer, TemporalTransformer
+from baselines.consisti2v.blocks import Down, Middle, ResNet, TemporalResNet, Up
 from baselines.consisti2v.config import ConsistConfig
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
-from baselines.nn.folding import fold, unfold
+from baselines.nn.final_norm import FinalNorm
+from baselines.nn.folding import Resample, fold, unfold
+
+REPEATED = (ResNet, TemporalResNet, SpatialTransformer, TemporalTransformer, Resample, FinalNorm)
+"""What the network is made of, most of it over and over: worth compiling."""
 
 
 class ConsistUNet(nn.Module):
@@ -26,7 +31,7 @@ class ConsistUNet(nn.Module):
         self.down_blocks = nn.ModuleList(Down(config, level) for level in levels)
         self.mid_block = Middle(config)
         self.up_blocks = nn.ModuleList(Up(config, level) for level in reversed(levels))
-        self.conv_norm_out = nn.GroupNorm(config.groups, width, eps=config.eps)
+        self.conv_norm_out = FinalNorm(config.groups, width, eps=config.eps)
         self.conv_out = nn.Conv2d(width, config.out_channels, 3, padding=1)
 
     @property
@@ -59,7 +64,7 @@ class ConsistUNet(nn.Module):
         x = self.mid_block(skips[-1], step, text, frames)
         for up in self.up_blocks:
             x = up(x, skips, step, text, frames)
-        x = self.conv_out(F.silu(self.conv_norm_out(x)))
+        x = self.conv_out(self.conv_norm_out(x))
         return unfold(x, frames)[:, :, 1:]
 
     def embed(self, timestep: Tensor, stride: Tensor) -> Tensor:

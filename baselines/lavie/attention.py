@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from baselines.lavie.config import ROTARY_CHANNELS
 from baselines.nn.attention import Attention, fused_attention
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import added_in_branches, in_branches
 from baselines.nn.feedforward import FeedForward
 from baselines.nn.rotary import rotary_table, rotate_pairs
 
@@ -114,7 +114,7 @@ class Block(nn.Module):
         x = clip.view(-1, frames, cells, width)
         mixed = self.attn_temp(self.norm_temp(x.transpose(1, 2)).flatten(0, 1), positions)
         x = x + mixed.view(-1, cells, frames, width).transpose(1, 2)
-        out: Tensor = x + self.ff(self.norm3(x))
+        out: Tensor = self.ff(self.norm3(x), x)
         return out
 
 
@@ -143,8 +143,8 @@ class Transformer(nn.Module):
         """Frames (B x F, C, H, W) and text (k B, M, D) -> frames (k B x F, C, H, W)."""
         frames = positions.buckets.shape[0]
         n, c, h, w = x.shape
-        clips: Tensor = self.proj_in(self.norm(x).permute(0, 2, 3, 1)).view(n // frames, frames, h * w, c)
+        clips: Tensor = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c))
         for block in self.transformer_blocks:
             clips = block(clips, text, positions)
         added: Tensor = self.proj_out(clips).reshape(-1, h, w, c).permute(0, 3, 1, 2)
-        return in_branches(x, len(added)) + added
+        return added_in_branches(x, added)

@@ -3,13 +3,12 @@
 Shapes: frames are folded, (B x F, C, H, W), channels last in memory: convolutions see one frame each, tokens are views.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lavie.attention import FramePositions, RotaryFrequencies, Transformer
 from baselines.lavie.config import LavieConfig
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import beside, in_branches
 from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.folding import Resample
 
@@ -41,8 +40,12 @@ class ResNet(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(width, out, 1) if width != out else None
 
-    def forward(self, x: Tensor, step: Tensor, frames: int) -> Tensor:
-        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches."""
+    def forward(self, x: Tensor, step: Tensor, frames: int, skip: Tensor | None = None) -> Tensor:
+        """Frames (k B x F, C, H, W); `step` (B, E) is the step embedding after its SiLU, of all k branches.
+
+        A skip (k B x F or B x F, C, H, W) is taken beside the input first.
+        """
+        x = beside(x, skip)
         hidden = self.conv1(self.norm1(x, frames))
         shift = in_branches(self.time_emb_proj(step).repeat_interleave(frames, dim=0), len(x))
         hidden = self.conv2(self.norm2(hidden + shift[:, :, None, None], frames))
@@ -64,9 +67,11 @@ class Level(nn.Module):
         self.attention = attention
         self.resnets = nn.ModuleList(ResNet(config, width, out) for width in widths)
 
-    def layer(self, i: int, x: Tensor, step: Tensor, text: Tensor, positions: FramePositions) -> Tensor:
-        """ResNet i, then transformer i."""
-        x = self.resnets[i](x, step, positions.buckets.shape[0])
+    def layer(
+        self, i: int, x: Tensor, step: Tensor, text: Tensor, positions: FramePositions, skip: Tensor | None = None
+    ) -> Tensor:
+        """ResNet i, which takes the skip, then transformer i."""
+        x = self.resnets[i](x, step, positions.buckets.shape[0], skip)
         return self.attentions[i](x, text, positions) if self.attention else x
 
 
@@ -131,7 +136,7 @@ class Up(Level):
     def forward(self, x: Tensor, skips: list[Tensor], step: Tensor, text: Tensor, positions: FramePositions) -> Tensor:
         """Consumes its skips from the end of `skips`."""
         for i in range(len(self.resnets)):
-            x = self.layer(i, torch.cat([x, in_branches(skips.pop(), len(x))], dim=1), step, text, positions)
+            x = self.layer(i, x, step, text, positions, skips.pop())
         for upsample in self.upsamplers:
             # Published: twice the size, or the next skip's where the latent is no multiple of 8. Both are its size.
             x = upsample(x, skips[-1].shape[-2:])

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lvdm.settings import UNetSettings
-from baselines.nn.attention import Attention
-from baselines.nn.branches import in_branches
+from baselines.nn.attention import Attention, fused_attention
+from baselines.nn.branches import added_in_branches, in_branches
 from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.feedforward import FeedForward
 
@@ -31,7 +31,7 @@ class ContextAttention(Attention):
     def among(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of queries (N, L, C) to keys and values (N / m, S, C): (N, L, C), not yet projected."""
         shared = q.reshape(k.shape[0], -1, q.shape[-1])  # the queries of m sequences, one after another
-        out = F.scaled_dot_product_attention(self.split(shared), self.split(k), self.split(v))
+        out = fused_attention(self.split(shared), self.split(k), self.split(v))
         return out.transpose(1, 2).reshape(q.shape)
 
 
@@ -82,7 +82,7 @@ class SpatialBlock(nn.Module):
         """
         x = in_branches(self.attn1(self.norm1(x)) + x, len(text) * frames)
         x = self.attn2(self.norm2(x), text, image) + x
-        result: Tensor = self.ff(self.norm3(x)) + x
+        result: Tensor = self.ff(self.norm3(x), x)
         return result
 
 
@@ -100,7 +100,7 @@ class TemporalBlock(nn.Module):
         """(N, L, C) to the same."""
         x = self.attn1(self.norm1(x)) + x
         x = self.attn2(self.norm2(x)) + x
-        result: Tensor = self.ff(self.norm3(x)) + x
+        result: Tensor = self.ff(self.norm3(x), x)
         return result
 
 
@@ -121,11 +121,11 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:
         """(B F, C, H, W) to (k B F, C, H, W); text and image as SpatialBlock takes them."""
         height = x.shape[2]
-        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+        tokens = self.proj_in(self.norm(x).permute(0, 2, 3, 1).flatten(1, 2))
         for block in self.transformer_blocks:
             tokens = block(tokens, text, image, frames)
         added = torch.unflatten(self.proj_out(tokens).transpose(1, 2), 2, (height, -1))
-        return in_branches(x, len(added)) + added
+        return added_in_branches(x, added)
 
 
 def _to_context(channels: int, heads: int, settings: UNetSettings) -> ContextAttention:

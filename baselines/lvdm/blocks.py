@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lvdm.attention import SpatialTransformer, TemporalTransformer
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import beside, in_branches
 from baselines.nn.clip_norm import ClipNorm
 from baselines.nn.folding import frame_convolution
 
@@ -64,8 +64,12 @@ class ResBlock(nn.Module):
         # Published under this misspelt name.
         self.temopral_conv = TemporalConv(out_channels, dropout)
 
-    def forward(self, x: Tensor, emb: Tensor, frames: int) -> Tensor:
-        """(k B F, C, H, W) and the embedding (B, E), the same for all k branches, to (k B F, C', H, W)."""
+    def forward(self, x: Tensor, emb: Tensor, frames: int, skip: Tensor | None = None) -> Tensor:
+        """(k B F, C, H, W) and the embedding (B, E), the same for all k branches, to (k B F, C', H, W).
+
+        A skip (k B F or B F, C, H, W) is taken beside the input first.
+        """
+        x = beside(x, skip)
         h = self.in_layers(x)
         h = h + in_branches(self.emb_layers(emb).repeat_interleave(frames, dim=0), len(h))[:, :, None, None]
         h = self.out_layers(h)
@@ -102,11 +106,16 @@ class Up(nn.Module):
 class Stage(nn.Sequential):
     """Modules in a row, each given what it takes of embedding and context."""
 
-    def forward(self, x: Tensor, emb: Tensor, text: Tensor, image: Tensor | None, frames: int) -> Tensor:  # type: ignore[override]
-        """(B F, C, H, W) to (B F, C', H', W'), or to (k B F, ...) where k texts per clip first come in."""
+    def forward(  # type: ignore[override]
+        self, x: Tensor, emb: Tensor, text: Tensor, image: Tensor | None, frames: int, skip: Tensor | None = None
+    ) -> Tensor:
+        """(B F, C, H, W) to (B F, C', H', W'), or to (k B F, ...) where k texts per clip first come in.
+
+        On the way up, `skip` goes into the first module, a ResBlock.
+        """
         for module in self:
             if isinstance(module, ResBlock):
-                x = module(x, emb, frames)
+                x, skip = module(x, emb, frames, skip), None
             elif isinstance(module, SpatialTransformer):
                 x = module(x, text, image, frames)
             elif isinstance(module, TemporalTransformer):

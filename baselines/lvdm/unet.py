@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from baselines.lvdm.attention import TEXT_TOKENS, SpatialTransformer, TemporalTransformer
 from baselines.lvdm.blocks import Down, ResBlock, Stage, Up
 from baselines.lvdm.settings import UNetSettings
-from baselines.nn.branches import in_branches
 from baselines.nn.embedding import sinusoid
+from baselines.nn.final_norm import FinalNorm
 
-REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer, Down, Up)
-"""What the network is made of, over and over: worth compiling."""
+REPEATED = (ResBlock, SpatialTransformer, TemporalTransformer, Down, Up, FinalNorm)
+"""What the network is made of, most of it over and over: worth compiling."""
 
 
 class UNet(nn.Module):
@@ -33,7 +33,7 @@ class UNet(nn.Module):
         self.middle_block = _middle_block(skips[-1], settings)
         self.output_blocks = _output_blocks(skips, settings)
         self.out = nn.Sequential(
-            nn.GroupNorm(32, base, eps=1e-5), nn.SiLU(), nn.Conv2d(base, settings.out_channels, 3, padding=1)
+            FinalNorm(32, base, eps=1e-5), nn.Identity(), nn.Conv2d(base, settings.out_channels, 3, padding=1)
         )
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, fps: Tensor | None = None) -> Tensor:
@@ -62,7 +62,7 @@ class UNet(nn.Module):
             skips.append(h)
         h = self.middle_block(h, emb, text, image, frames)
         for stage in self.output_blocks:
-            h = stage(torch.cat([h, in_branches(skips.pop(), len(h))], dim=1), emb, text, image, frames)
+            h = stage(h, emb, text, image, frames, skips.pop())
         return torch.unflatten(self.out(h), 0, (-1, frames)).transpose(1, 2)
 
     def _embed(self, mlp: nn.Module, value: Tensor) -> Tensor:

@@ -19,20 +19,33 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from baselines.nn.attention import fused_attention
-from baselines.nn.branches import in_branches
+from baselines.nn.branches import added_in_branches, beside, in_branches
 from baselines.nn.clip_norm import clip_norm
-from baselines.nn.feedforward import gated_gelu
+from baselines.nn.feedforward import added_projection, gated_gelu
+from baselines.nn.final_norm import FinalNorm
 from baselines.nn.folding import frame_convolution
 
-BLOCKS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel, Downsample2D, Upsample2D)
-"""What the networks are made of, over and over: worth compiling."""
+BLOCKS = (
+    ResnetBlock2D,
+    TemporalConvLayer,
+    Transformer2DModel,
+    TransformerTemporalModel,
+    Downsample2D,
+    Upsample2D,
+    FinalNorm,
+)
+"""What the networks are made of, most of it over and over: worth compiling."""
 
 
 class ImageResidual(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
     """Two convolutions with the time between them, beside an identity; diffusers divides the sum by 1 at the end."""
 
-    def forward(self, x: Tensor, time: Tensor, frames: int) -> Tensor:
-        """(k * B * F, C, H, W) and the time (B, T), the same for all branches, to (k * B * F, C', H, W)."""
+    def forward(self, x: Tensor, time: Tensor, frames: int, skip: Tensor | None = None) -> Tensor:
+        """(k * B * F, C, H, W) and the time (B, T), the same for all branches, to (k * B * F, C', H, W).
+
+        A skip (k * B * F or B * F, C, H, W) is taken beside the input first.
+        """
+        x = beside(x, skip)
         shift = self.time_emb_proj(F.silu(time)).repeat_interleave(frames, dim=0)
         y = self.conv1(F.silu(self.norm1(x))) + in_branches(shift, len(x))[:, :, None, None]
         y = self.conv2(F.silu(self.norm2(y)))
@@ -66,8 +79,22 @@ class SpaceBlock(BasicTransformerBlock):  # type: ignore[misc]
         tokens = tokens + self.attn1(self.norm1(tokens))
         clips = in_branches(tokens.reshape(-1, frames * cells, width), len(text))
         clips = clips + self.attn2(self.norm2(clips), encoder_hidden_states=text)
-        result: Tensor = clips + self.ff(self.norm3(clips))
-        return result.view(-1, cells, width)
+        return _fed_forward(self, clips).view(-1, cells, width)
+
+
+class TimeBlock(BasicTransformerBlock):  # type: ignore[misc]
+    """Self-attention twice, then feed-forward; each behind a norm and beside an identity."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, F, C) to the same."""
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        tokens = tokens + self.attn2(self.norm2(tokens))
+        return _fed_forward(self, tokens)
+
+
+def _fed_forward(block: BasicTransformerBlock, tokens: Tensor) -> Tensor:
+    gate, _, projection = block.ff.net  # between them a dropout, for training
+    return added_projection(tokens, gate(block.norm3(tokens)), projection)
 
 
 class SpaceTransformer(Transformer2DModel):  # type: ignore[misc]
@@ -76,11 +103,11 @@ class SpaceTransformer(Transformer2DModel):  # type: ignore[misc]
     def forward(self, x: Tensor, text: Tensor, frames: int) -> Tensor:
         """(B * F, C, H, W) to (k * B * F, C, H, W); the text is (k * B, L, D)."""
         height = x.shape[2]
-        tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+        tokens = self.proj_in(self.norm(x).permute(0, 2, 3, 1).flatten(1, 2))
         for block in self.transformer_blocks:
             tokens = block(tokens, text, frames)
         added: Tensor = self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, -1))
-        return in_branches(x, len(added)) + added
+        return added_in_branches(x, added)
 
 
 class TimeTransformer(TransformerTemporalModel):  # type: ignore[misc]
@@ -140,9 +167,9 @@ def with_our_blocks(network: nn.Module) -> None:
         ours = _OURS.get(type(module))
         if ours is not None:
             module.__class__ = ours  # type: ignore[assignment]
-        if isinstance(module, SpaceTransformer):
+        if isinstance(module, SpaceTransformer | TimeTransformer):
             for block in module.transformer_blocks:
-                block.__class__ = SpaceBlock
+                block.__class__ = SpaceBlock if isinstance(module, SpaceTransformer) else TimeBlock
         if isinstance(module, Attention):
             module.set_processor(Attend())
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from baselines.modelscope.blocks import with_our_blocks
 from baselines.modelscope.unet import ImageUnet, TextUnet
+from baselines.nn.final_norm import FinalNorm
 
 Unet = TypeVar("Unet", bound=nn.Module)
 
@@ -108,4 +109,5 @@ def _settle_input(unet: Unet, shape: TrunkShape) -> Unet:
     if shape.input_heads != 8:
         unet.transformer_in = TransformerTemporalModel(shape.input_heads, shape.head_dim, in_channels=shape.widths[0])
     with_our_blocks(unet)
+    unet.conv_norm_out.__class__ = FinalNorm  # and SiLU, which diffusers applies by itself
     return unet.eval()

@@ -104,25 +104,26 @@ def _denoised(unet: UNet3DConditionModel | I2VGenXLUNet, clips: Tensor, step: Te
     x = _middle(unet.mid_block, x, step, context, frames)
     for block in unet.up_blocks:
         for index in range(len(block.resnets)):
-            beside = in_branches(skips.pop(), len(x))
-            x = _layer(block, index, torch.cat([x, beside], dim=1), step, context, frames)
+            x = _layer(block, index, x, step, context, frames, skips.pop())
         for larger in block.upsamplers or ():
             x = larger(x, skips[-1].shape[-2:])  # Published: twice the size, or the skip's where that is odd
-    x = unet.conv_out(unet.conv_act(unet.conv_norm_out(x)))
+    x = unet.conv_out(unet.conv_norm_out(x))
     return torch.unflatten(x, 0, (-1, frames)).transpose(1, 2)
 
 
-def _layer(block: nn.Module, index: int, x: Tensor, step: Tensor, context: Tensor, frames: int) -> Tensor:
+def _layer(
+    block: nn.Module, index: int, x: Tensor, step: Tensor, context: Tensor, frames: int, skip: Tensor | None = None
+) -> Tensor:
     """A residual block, its convolution over time, and the two transformers where the level has them."""
-    x = _residual(block, index, x, step, frames)
+    x = _residual(block, index, x, step, frames, skip)
     if hasattr(block, "attentions"):
         x = block.attentions[index](x, context, frames)  # type: ignore[index, operator]
         x = block.temp_attentions[index](x, frames)  # type: ignore[index, operator]
     return x
 
 
-def _residual(block: nn.Module, index: int, x: Tensor, step: Tensor, frames: int) -> Tensor:
-    x = block.resnets[index](x, step, frames)  # type: ignore[index, operator]
+def _residual(block: nn.Module, index: int, x: Tensor, step: Tensor, frames: int, skip: Tensor | None = None) -> Tensor:
+    x = block.resnets[index](x, step, frames, skip)  # type: ignore[index, operator]
     result: Tensor = block.temp_convs[index](x, frames)  # type: ignore[index, operator]
     return result
 

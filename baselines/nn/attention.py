@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.nn.kernels import factor, is_rounded
+
 MAX_SEQUENCES = 65535
 """CUDA's fused kernels lay the batch along a grid axis that ends here; over frames there is one sequence per cell."""
 
@@ -14,9 +16,12 @@ FEW_TOKENS = 32
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention of q (B, heads, N, d) to k and v (B, heads, M, d); `bias` (heads, N, M) is added to the scores."""
-    if torch.compiler.is_compiling() and q.is_cuda and max(q.shape[2], k.shape[2]) <= FEW_TOKENS:
-        few: Tensor = torch.ops.ti2v_bench.attention_over_few(q, k, v, bias)
-        return few
+    if torch.compiler.is_compiling() and q.is_cuda:
+        if max(q.shape[2], k.shape[2]) <= FEW_TOKENS:
+            few: Tensor = torch.ops.ti2v_bench.attention_over_few(q, k, v, bias)
+            return few
+        if is_rounded(q):  # the libraries' kernels for float32 run at a tenth of the rate of these
+            return fused_attention(factor(q), factor(k), factor(v), None if bias is None else factor(bias)).to(q.dtype)
     if len(q) <= MAX_SEQUENCES:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     queries, keys, values = (torch.split(part, MAX_SEQUENCES) for part in (q, k, v))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.nn.kernels import has_kernel
+from baselines.nn.kernels import factor, has_kernel
 
 
 def fold(clips: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def frame_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (B, C', F, cells).
     """
     if has_kernel(x):
-        mixed: Tensor = torch.ops.ti2v_bench.frame_convolution(x, weight, bias)
+        mixed: Tensor = torch.ops.ti2v_bench.frame_convolution(factor(x), factor(weight), bias)
         return mixed
     return F.conv2d(x, weight.squeeze(-1), bias, padding=(1, 0))
 

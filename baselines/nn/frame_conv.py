@@ -116,7 +116,7 @@ def frame_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: (B, C, F, cells), in float16 or bfloat16; reordered first unless channels lie last in memory.
         weight: (C', C, 3, 1, 1); likewise.
-        bias: (C').
+        bias: (C'), in the precision of the result.
 
     Returns:
         (B, C', F, cells), channels last in memory.
@@ -124,7 +124,7 @@ def frame_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, width, frames, cells = x.shape
     made = weight.shape[0]
     rows, taps = x.permute(0, 2, 3, 1).contiguous(), weight.flatten(2).transpose(1, 2).contiguous()
-    out = torch.empty(batch, frames, cells, made, dtype=x.dtype, device=x.device)
+    out = torch.empty(batch, frames, cells, made, dtype=bias.dtype, device=x.device)
     count = batch * frames * cells
     aligned = alignment(x, width, made, rows.storage_offset(), taps.storage_offset())
     tile, programs = chosen(count, made)

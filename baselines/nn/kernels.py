@@ -1,6 +1,6 @@
-"""Where our own Triton kernels are taken: in compiled code, on a GPU.
+"""Where our own kernels are taken: in compiled code, on a GPU.
 
-Their files register operators, for which they need Triton; nothing else imports them, and no operator is asked for
+Their files register operators, for which most need Triton; nothing else imports them, and no operator is asked for
 before `register` has run.
 """
 
@@ -10,7 +10,9 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-_FILES = ("few_tokens", "frame_conv", "gated")
+HALF = (torch.float16, torch.bfloat16)
+_LARGEST = torch.finfo(torch.float16).max
+_FILES = ("accumulated", "few_tokens", "frame_conv", "gated")
 _AT_ONCE = 16
 """Bytes that a thread reads at once, where every row begins at a multiple of them."""
 
@@ -26,6 +28,24 @@ def alignment(x: Tensor, *steps: int | torch.SymInt) -> int:
     return math.gcd(_AT_ONCE, *(step * x.element_size() for step in steps))
 
 
+def programs_at_once(x: Tensor) -> int:
+    """How many programs that each fill a multiprocessor run side by side: as many as `x`'s GPU has of those."""
+    return int(torch.cuda.get_device_properties(x.device).multi_processor_count) if x.is_cuda else 2
+
+
 def has_kernel(x: Tensor) -> bool:
-    """Whether matrix products of `x` may take one: in half precision, for which they are made."""
-    return torch.compiler.is_compiling() and x.is_cuda and x.dtype in (torch.float16, torch.bfloat16)
+    """Whether products of `x` may take one: where their factors are half precision already, or may be rounded to it."""
+    return torch.compiler.is_compiling() and x.is_cuda and (x.dtype in HALF or is_rounded(x))
+
+
+def is_rounded(x: Tensor) -> bool:
+    """Whether products of `x` are float32 with factors of ten bits, as those of TF32."""
+    return x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+
+
+def factor(x: Tensor) -> Tensor:
+    """`x` as a factor in half precision; float32 is rounded to float16, which has the ten bits of TF32.
+
+    Its range is smaller: larger numbers stay at 65504, its largest, and below 6e-5 bits are lost.
+    """
+    return x if x.dtype in HALF else x.clamp(-_LARGEST, _LARGEST).half()

@@ -36,10 +36,13 @@ def test_half_precision_latents_stay_half() -> None:
     scheduler = theirs(*CASES[0])
     scheduler.set_timesteps(50)
     step = leading_steps(scheduler.alphas_cumprod, 50, scheduler.alphas_cumprod[0].item())[3]
+    torch.manual_seed(0)
     x, noise = torch.randn(4, 5).half(), torch.randn(4, 5).half()
     expected = scheduler.step(noise, step.timestep, x).prev_sample
     assert ddim_step(x, noise, step).dtype == torch.float16
-    torch.testing.assert_close(ddim_step(x, noise, step), expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        ddim_step(x, noise, step), expected, rtol=2e-3, atol=2e-3
+    )  # of a large number, half a step
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
