@@ -76,9 +76,9 @@ class SpaceBlock(BasicTransformerBlock):  # type: ignore[misc]
         The text is (k * B, L, D): all frames of a clip ask the same, and its keys and values are made once.
         """
         cells, width = tokens.shape[1:]
-        tokens = tokens + self.attn1(self.norm1(tokens))
+        tokens = _attended(self.attn1, tokens, self.norm1(tokens))
         clips = in_branches(tokens.reshape(-1, frames * cells, width), len(text))
-        clips = clips + self.attn2(self.norm2(clips), encoder_hidden_states=text)
+        clips = _attended(self.attn2, clips, self.norm2(clips), text)
         return _fed_forward(self, clips).view(-1, cells, width)
 
 
@@ -87,9 +87,13 @@ class TimeBlock(BasicTransformerBlock):  # type: ignore[misc]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, F, C) to the same."""
-        tokens = tokens + self.attn1(self.norm1(tokens))
-        tokens = tokens + self.attn2(self.norm2(tokens))
+        tokens = _attended(self.attn1, tokens, self.norm1(tokens))
+        tokens = _attended(self.attn2, tokens, self.norm2(tokens))
         return _fed_forward(self, tokens)
+
+
+def _attended(attention: Attention, tokens: Tensor, normed: Tensor, text: Tensor | None = None) -> Tensor:
+    return added_projection(tokens, _mixed(attention, normed, text), attention.to_out[0])
 
 
 def _fed_forward(block: BasicTransformerBlock, tokens: Tensor) -> Tensor:
@@ -141,15 +145,20 @@ class Attend:
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object
     ) -> Tensor:
         """Tokens (N, L, C) to the same, from themselves or from (N, M, D)."""
-        if hasattr(attn, "to_qkv"):
-            projected = torch.unflatten(attn.to_qkv(hidden_states), -1, (3, attn.heads, -1)).unbind(2)
-        else:
-            source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-            each = (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
-            projected = tuple(torch.unflatten(tokens, -1, (attn.heads, -1)) for tokens in each)
-        q, k, v = (tokens.transpose(1, 2) for tokens in projected)
-        mixed: Tensor = attn.to_out[0](fused_attention(q, k, v).transpose(1, 2).flatten(2))
-        return mixed
+        result: Tensor = attn.to_out[0](_mixed(attn, hidden_states, encoder_hidden_states))
+        return result
+
+
+def _mixed(attention: Attention, tokens: Tensor, text: Tensor | None) -> Tensor:
+    """Values (N, L, C) from the tokens themselves or from (N, M, D), before the projection of the result."""
+    if hasattr(attention, "to_qkv"):
+        projected = torch.unflatten(attention.to_qkv(tokens), -1, (3, attention.heads, -1)).unbind(2)
+    else:
+        source = tokens if text is None else text
+        each = (attention.to_q(tokens), attention.to_k(source), attention.to_v(source))
+        projected = tuple(torch.unflatten(part, -1, (attention.heads, -1)) for part in each)
+    q, k, v = (part.transpose(1, 2) for part in projected)
+    return fused_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 _OURS = {
