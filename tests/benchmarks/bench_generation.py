@@ -1,6 +1,6 @@
 """What making a video costs, for every published model at its published size and steps, exact and fast.
 
-    python tests/benchmarks/bench_generation.py --device cuda --out results/speed --whole --limit 580
+    python tests/benchmarks/bench_generation.py --device cuda --out results/speed --whole 20 --limit 580
     python tests/benchmarks/bench_generation.py --device cuda --out OUT --resume results/speed/generation.json
     python tests/benchmarks/bench_generation.py --weights random-tiny --device cpu --models seine --out OUT
 
@@ -73,7 +73,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="random-full")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--timed", type=int, default=5, help="repetitions that are timed")
-    parser.add_argument("--whole", action="store_true", help="make whole videos in the fast forms, by the clock")
+    parser.add_argument(
+        "--whole",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="make whole videos by the clock in the fast forms, of at most",
+    )
     parser.add_argument("--limit", type=float, default=3600, help="seconds in all")
     parser.add_argument("--each", type=float, default=240, help="seconds that one process may take")
     parser.add_argument("--resume", type=Path, help="generation.json of an earlier run")
@@ -119,7 +125,7 @@ def needs_exact(task: dict[str, Any], tasks: Sequence[dict[str, Any]], have: set
 def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of an earlier run with the same device, torch and weights, without its failures.
 
-    With --whole, fast rows of a run without it are missing.
+    With --whole, fast rows of a run without it are missing, where a video takes no longer.
     """
     path = options.resume or options.out / "generation.json"
     if not path.exists():
@@ -130,8 +136,14 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
         return []
     wanted = {(*name_of(task), task["weights"]) for task in tasks}
     rows = [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
-    whole = "measured_seconds_per_video"
-    return [row for row in rows if not (options.whole and row["fast"] and row.get(whole) is None)]
+    return [
+        row for row in rows if row.get("measured_seconds_per_video") is not None or not measures_whole(row, options)
+    ]
+
+
+def measures_whole(row: dict[str, Any], options: argparse.Namespace) -> bool:
+    """Whether a whole video of this row is to be made by the clock."""
+    return bool(row["fast"] and row["seconds_per_video"] <= options.whole)
 
 
 def known_kernels(options: argparse.Namespace) -> dict[str, Any]:
@@ -201,7 +213,7 @@ def surroundings(device: str) -> dict[str, str]:
 def again(options: argparse.Namespace) -> str:
     """The command that makes the table, without what only says where and for how long."""
     said = [f"--{name} {getattr(options, name)}" for name in ("models", "forms", "batches", "weights", "device")]
-    said += [f"--timed {options.timed}", *(["--whole"] if options.whole else []), "--out OUT"]
+    said += [f"--timed {options.timed}", *([f"--whole {options.whole:g}"] if options.whole else []), "--out OUT"]
     return " ".join(["python tests/benchmarks/bench_generation.py", *said])
 
 

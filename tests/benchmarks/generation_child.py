@@ -43,8 +43,8 @@ class Task:
     cache: str
     born: float
     """When the process was asked for, Unix seconds."""
-    whole: bool = False
-    """Make whole videos too, in the fast forms."""
+    whole: float = 0
+    """Make whole videos too, in the fast forms, where one takes at most so many seconds."""
     only_compile: bool = False
     """Fill the compiler's cache and end."""
     wait: bool = False
@@ -83,7 +83,7 @@ def loaded(task: Task) -> Any:
 
     precision = "float16" if task.form == "half" else None
     fast, cache = task.form != "exact", Path(task.cache)
-    whole = task.whole and fast and not task.only_compile
+    whole = task.whole > 0 and fast and not task.only_compile
     steps = {"steps": str(published_steps(task.model) if whole else SHORT.get(task.model, 2))}
     options = ModelOptions(task.device, task.weights, precision, None, task.batch, steps, fast, cache)
     return load_model(task.model, options)
@@ -117,7 +117,7 @@ def measured(task: Task) -> dict[str, Any]:
     speed = timed(task, step, calls, rate)
     if task.device != "cpu":
         speed["kernel_ms"], speed["kernels"] = kernels(step)
-    whole = whole_video(model, task.batch) if task.whole and task.form != "exact" else None
+    whole = whole_video(model, task.batch) if measures_whole(task, speed["seconds_per_video"]) else None
     return {
         "model": task.model,
         "form": task.form,
@@ -139,6 +139,11 @@ def measured(task: Task) -> dict[str, Any]:
         "weights_gib": round(sum(value.nbytes for value in weights) / 2**30, 2),
         "host_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
+
+
+def measures_whole(task: Task, seconds: float) -> bool:
+    """Whether a whole video, expected to take so long, is made by the clock."""
+    return task.form != "exact" and seconds <= task.whole
 
 
 def known_calls(task: Task, model: Any) -> "Calls":
