@@ -31,6 +31,8 @@ _OURS = __name__.partition(".")[0]
 """The package whose sources tell its compiled code from that of another version of it."""
 _OTHERS = ("torch", "triton", "diffusers")
 """Packages whose code is compiled or compiles, told by their versions."""
+_BY_CHANCE = "_use_default_values"
+"""In diffusers' configurations, the names of what was not asked for: of no matter, and in another order every time."""
 _DIGEST = sha256().digest_size
 
 
@@ -143,7 +145,7 @@ def form(value: object) -> object:
         layout = (tuple(value.shape), value.stride(), str(value.dtype), str(value.device))
         return _name(type(value)), *layout, value.requires_grad, value.is_inference()
     if isinstance(value, Mapping):
-        return _name(type(value)), *((form(key), form(part)) for key, part in value.items())
+        return _name(type(value)), *((form(key), form(part)) for key, part in value.items() if key != _BY_CHANCE)
     if isinstance(value, list | tuple):
         return _name(type(value)), *map(form, value)
     if isinstance(value, type | FunctionType | BuiltinFunctionType) and "<" not in value.__qualname__:

@@ -1,5 +1,6 @@
 """Compiled blocks on disk: read by a later process without tracing, told apart, and never trusted blindly."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,13 +148,26 @@ def test_equal_blocks_have_equal_descriptions_and_others_have_not() -> None:
     assert len({description(each) for each in [block(), *others]}) == 1 + len(others)
 
 
+def diffusers_block() -> nn.Module:
+    """Has a configuration, and in it a list whose order is by chance."""
+    from baselines.modelscope.blocks import TimeTransformer, with_our_blocks
+
+    with torch.device("meta"):
+        network: nn.Module = TimeTransformer(2, 8, in_channels=32, num_layers=1, activation_fn="geglu")
+    with_our_blocks(network)
+    return network
+
+
 def test_a_description_is_the_same_in_every_process() -> None:
     code = (
-        "from tests.baselines.test_compiled import block, description, form, tokens;"
-        "print(description(block()), repr(form((tokens(), {'a': None, 'b': [1.0, True]}))))"
+        "from tests.baselines.test_compiled import block, description, diffusers_block, form, tokens;"
+        "print(*map(description, (block(), diffusers_block())), form((tokens(), {'a': None, 'b': [1.0, True]})))"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert said == f"{description(block())} {form((tokens(), {'a': None, 'b': [1.0, True]}))!r}"
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+    here = map(description, (block(), diffusers_block()))
+    assert said == " ".join([*here, str(form((tokens(), {"a": None, "b": [1.0, True]})))])
 
 
 class Foreign(Attention):
