@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from baselines.adapter import channels_last
+from baselines.compiled import Shelf, shelve
 from baselines.nn.attention import Attention
 from baselines.nn.kernels import register
 from ti2v_bench.replay import Replayed
@@ -25,7 +26,8 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     """Turn a network with its weights into its fast form: same mathematics, other rounding.
 
     Blocks are compiled on their first use, rather than the network as a whole: equal blocks share one compilation,
-    which takes a fraction of the time. What was compiled is kept on disk, so that a later process only reads it.
+    which takes a fraction of the time. What was compiled is kept on disk, so that a later process only reads it
+    (baselines/compiled.py).
 
     Args:
         network: what the sampler calls; in float32 its matrix products on a GPU round their factors to TF32.
@@ -34,9 +36,8 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     """
     import torch._dynamo.config as dynamo  # its import is slow, and few ask for it
 
-    if cache is not None:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache()))
+    folder = Path(cache or os.environ.get("TORCHINDUCTOR_CACHE_DIR") or default_cache())
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
     channels_last(network)
     if any(parameter.is_cuda for parameter in network.parameters()):
@@ -44,8 +45,10 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     for module in network.modules():
         if isinstance(module, Attention) and module.to_k.in_features == module.to_q.in_features:
             module.join_projections()
+    shelf = Shelf(folder / "blocks")
+    for module in network.modules():
         if isinstance(module, tuple(kinds)):
-            module.compile(dynamic=False)
+            shelve(module, shelf)
     network.forward = Replayed(products_in_tf32()(network.forward))
 
 
