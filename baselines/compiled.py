@@ -68,7 +68,8 @@ class Shelf:
             return None
 
     def _held(self, block: nn.Module, made_of: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        asked = (made_of, form((args, kwargs)), torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.backends.cuda.matmul.allow_tf32
+        asked = (made_of, form((args, kwargs)), *modes)
         function = self._known.get(asked)
         if function is None:
             function = self._known[asked] = self._found(asked, block, args, kwargs)
