@@ -1,8 +1,10 @@
 """Blocks compiled once for all processes: a later one reads what was compiled and calls it.
 
 torch's own cache keeps kernels, but every process traces each block again before it can look them up: half a second per
-block and shape, most of a start. Here the whole result of a compilation ahead of time is kept, with the conditions
-("guards") under which it holds: they are checked in every call, so that a wrong entry costs time and never a pixel.
+block and shape, much of a start. Here the whole result of a compilation ahead of time is kept, with the conditions
+("guards") under which it holds, which are checked in every call. What torch cannot keep of them (module globals, code
+of functions) is in the entry's name instead, by way of the package's sources; a constant that a process changes by
+itself is not.
 
 torch calls this way experimental. Whatever fails, a block is compiled as `nn.Module.compile` does it.
 """

@@ -1,8 +1,8 @@
 """The fast form of a denoising network, chosen by what was measured (results/speed).
 
 Repeated blocks are compiled, kernels lie channels-last, queries, keys and values of self-attention are one product,
-float32 products are in TF32, a whole call is replayed as one CUDA graph, and three parts have kernels of our own:
-attention over few tokens and, in half precision, gated projections and convolutions over frames.
+float32 products take factors of ten bits, a whole call is replayed as one CUDA graph, and three parts have kernels of
+our own: attention over few tokens, gated projections and convolutions over frames.
 """
 
 import os
@@ -30,7 +30,7 @@ def speed_up(network: nn.Module, kinds: Sequence[type[nn.Module]], cache: Path |
     (baselines/compiled.py).
 
     Args:
-        network: what the sampler calls; in float32 its matrix products on a GPU round their factors to TF32.
+        network: what the sampler calls; in float32 its matrix products on a GPU round their factors to TF32 or float16.
         kinds: classes of its repeated blocks.
         cache: folder of what was compiled; None: `TORCHINDUCTOR_CACHE_DIR`, else `default_cache()`.
     """

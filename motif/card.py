@@ -15,7 +15,7 @@ MOTIF = ModelCard(
     precision="bfloat16",
     parameters=1413.3,
     fast=True,
-    gpu_memory_gib=4.9,
+    gpu_memory_gib=4.8,
     notes=(
         "There are no published weights: name your own checkpoint, a folder of `motif train` or a Hub repository of "
         "that form, with --weights.",

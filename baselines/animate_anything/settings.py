@@ -83,7 +83,7 @@ CARD = ModelCard(
     precision="float16",
     parameters=1413.4,
     fast=True,
-    gpu_memory_gib=5.7,
+    gpu_memory_gib=5.6,
     notes=(
         "The authors publish a tar outside the Hub (README, animate_anything_512_v1.02.tar): unpack it and name the "
         "folder with --weights. The default is a third-party copy whose file names and licence we could not see.",

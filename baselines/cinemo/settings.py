@@ -73,7 +73,7 @@ CARD = ModelCard(
     precision="float16",
     parameters=911.1,
     fast=True,
-    gpu_memory_gib=3.7,
+    gpu_memory_gib=3.8,
     notes=(
         "Motion: what was published contradicts itself. The configuration says motion_bucket_id 8, larger = more "
         "motion, and the script gives the network 8; the app gives it 100 - slider, 80 to 99; earlier configurations "

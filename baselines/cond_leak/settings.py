@@ -156,7 +156,7 @@ CARD = ModelCard(
     precision="float16 (autocast)",
     parameters=1438.85,
     fast=True,
-    gpu_memory_gib=6.2,
+    gpu_memory_gib=6.1,
     notes=(
         "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "Which of the published variants stood in MotiF's comparison is not known; the default is the fine-tuned "

@@ -92,7 +92,7 @@ CARD = ModelCard(
     precision="float32",
     parameters=1250.0,
     fast=True,
-    gpu_memory_gib=7.3,
+    gpu_memory_gib=7.4,
     notes=(
         "Float32 is the official precision; --precision float16 is what the authors' app uses. --fast keeps float32 "
         "weights and rounds the factors of matrix products, as torch's default does for convolutions.",

@@ -95,7 +95,7 @@ CARD = ModelCard(
     precision="float16",
     parameters=1420.5,
     fast=True,
-    gpu_memory_gib=13.9,
+    gpu_memory_gib=13.6,
     notes=(
         "The image branch counts twice in the official network. Whether the Hub's diffusers weights already contain "
         "the factor could not be checked; settings behaviour=hub runs those weights as diffusers does, with the "

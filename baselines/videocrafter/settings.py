@@ -70,7 +70,7 @@ CARD = ModelCard(
     precision="float32",
     parameters=1438.84,
     fast=True,
-    gpu_memory_gib=12.4,
+    gpu_memory_gib=12.2,
     notes=(
         "The checkpoint holds 2.61 billion values, 10.4 GB if they are stored in float32 (counted from its shapes).",
         "The official code runs in float32; --fast and --precision float16 are faster, not the same.",

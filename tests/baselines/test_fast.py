@@ -91,9 +91,12 @@ class Blocks(nn.Module):
         return result
 
 
-def test_float32_products_are_rounded_in_the_network_and_nowhere_else() -> None:
+def test_float32_products_are_rounded_in_the_network_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # and put back what `speed_up` sets
     network = Blocks().eval()
-    speed_up(network, [], Path("unused"))
+    speed_up(network, [], tmp_path)
     before = torch.backends.cuda.matmul.allow_tf32
     network(torch.zeros(4))
     assert (network.tf32, torch.backends.cuda.matmul.allow_tf32) == (True, before)

@@ -36,6 +36,12 @@ def test_half_precision_is_rounded_once(found: Mapping[str, Any]) -> None:
     assert found["float16"] < 3e-4  # the mean over numbers; one may be off by 2 ** -11
 
 
+def test_half_factors_give_float32_where_the_bias_is_float32(found: Mapping[str, Any]) -> None:
+    off, dtype = found["float32 from half factors"]
+    assert off < 1e-6
+    assert dtype == "torch.float32"
+
+
 def test_any_layout_is_taken_and_channels_lie_last_afterwards(found: Mapping[str, Any]) -> None:
     assert found["layout changes nothing"]
     assert found["channels last"]

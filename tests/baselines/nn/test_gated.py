@@ -24,6 +24,12 @@ def test_sizes_need_not_be_multiples_of_the_tile(found: Mapping[str, Any]) -> No
     assert max(found["odd sizes"]) < 2e-5
 
 
+def test_half_factors_give_float32_where_the_bias_is_float32(found: Mapping[str, Any]) -> None:
+    off, dtype = found["float32 from half factors"]
+    assert off < 1e-6
+    assert dtype == "torch.float32"
+
+
 def test_half_precision_is_rounded_once(found: Mapping[str, Any]) -> None:
     assert found["float16"] < 3e-4  # the mean over numbers; one may be off by 2 ** -11
 
