@@ -167,12 +167,12 @@ def surroundings(device: torch.device) -> tuple[object, ...]:
     """All that compiled code depends on beside block and arguments: sources, versions, options, the device's kind."""
     import torch._inductor.config as inductor
 
-    chip: tuple[object, ...] = (torch.backends.cpu.get_cpu_capability(),)
+    chip: tuple[object, ...] = (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
     if device.type == "cuda":
         chip = (torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device), torch.version.cuda)
     versions = [platform.python_version(), torch.__version__, *map(_version, _OTHERS)]
     options = sorted(inductor.save_config_portable().items())
-    return sources(Path(__file__).parent), *versions, str(options), *chip, torch.get_num_threads()
+    return sources(Path(__file__).parent), *versions, str(options), *chip
 
 
 def sources(package: Path) -> str:

@@ -24,7 +24,7 @@ class ClipNormSiLU(ClipNorm):
         return normed.permute(0, 2, 3, 4, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
-class FinalNorm(ClipNormSiLU):
+class FinalClipNorm(ClipNormSiLU):
     """The one before the last convolution; a class of its own since it is compiled by itself."""
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.lavie.attention import RotaryFrequencies, Transformer
-from baselines.lavie.blocks import Down, FinalNorm, Middle, ResNet, Up
+from baselines.lavie.blocks import Down, FinalClipNorm, Middle, ResNet, Up
 from baselines.lavie.config import LavieConfig
 from baselines.nn.embedding import EmbeddingMLP, sinusoid
 from baselines.nn.folding import Resample, fold, unfold
 
-REPEATED = (ResNet, Transformer, Resample, FinalNorm)
+REPEATED = (ResNet, Transformer, Resample, FinalClipNorm)
 """What the network is made of, over and over: worth compiling."""
 
 
@@ -30,7 +30,7 @@ class LavieUNet(nn.Module):
         self.down_blocks = nn.ModuleList(Down(config, level, rotary) for level in levels)
         self.mid_block = Middle(config, rotary)
         self.up_blocks = nn.ModuleList(Up(config, level, rotary) for level in reversed(levels))
-        self.conv_norm_out = FinalNorm(config.groups, width, eps=config.eps)
+        self.conv_norm_out = FinalClipNorm(config.groups, width, eps=config.eps)
         self.conv_out = nn.Conv2d(width, config.out_channels, 3, padding=1)
 
     @property

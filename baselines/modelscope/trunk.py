@@ -79,7 +79,7 @@ def build_text_unet(shape: TrunkShape, in_channels: int = LATENT_CHANNELS, stren
     )
     if not strength:  # AnimateAnything was trained and published in diffusers, with diffusers' rounding
         unet.time_proj = Sinusoid(shape.widths[0])
-    return _settle_input(unet, shape)
+    return _settled(unet, shape)
 
 
 def build_image_unet(shape: TrunkShape) -> ImageUnet:
@@ -88,7 +88,7 @@ def build_image_unet(shape: TrunkShape) -> ImageUnet:
     unet.time_proj = Sinusoid(shape.widths[0])
     if shape.picture != shape.context:  # diffusers takes them for equal, as they are in the published network
         unet.context_embedding[0] = nn.Linear(shape.picture, unet.context_embedding[0].out_features)
-    return _settle_input(unet, shape)
+    return _settled(unet, shape)
 
 
 def _sizes(shape: TrunkShape) -> dict[str, object]:
@@ -104,8 +104,8 @@ def _sizes(shape: TrunkShape) -> dict[str, object]:
     }
 
 
-def _settle_input(unet: Unet, shape: TrunkShape) -> Unet:
-    """Diffusers gives the input transformer 8 heads whatever the sizes; other sizes get a fitting one."""
+def _settled(unet: Unet, shape: TrunkShape) -> Unet:
+    """With our blocks, and with an input transformer that fits: diffusers gives it 8 heads whatever the sizes."""
     if shape.input_heads != 8:
         unet.transformer_in = TransformerTemporalModel(shape.input_heads, shape.head_dim, in_channels=shape.widths[0])
     with_our_blocks(unet)

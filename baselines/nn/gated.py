@@ -35,7 +35,8 @@ class Tile:
 
 
 TILE = Tile(rows=128, columns=128, depth=64, warps=8, stages=3)
-"""Measured in results/speed/kernels-by-shape.md."""
+"""tests/benchmarks/kernels.py measures it beside others; its table in results/speed is from when a program took one
+tile, not several in turn."""
 
 
 @triton.jit
@@ -107,11 +108,10 @@ def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     count = rows.shape[0]
     out = torch.empty(count, inner, dtype=bias.dtype, device=x.device)
     aligned = alignment(x, width, inner, rows.storage_offset(), weights.storage_offset())
-    tile = TILE
-    tiles = triton.cdiv(count, tile.rows) * triton.cdiv(inner, tile.columns)
+    tiles = triton.cdiv(count, TILE.rows) * triton.cdiv(inner, TILE.columns)
     wrap_triton(_gated)[(min(tiles, programs_at_once(x)),)](
-        rows, weights, bias, out, count, WIDTH=width, INNER=inner, ROWS=tile.rows, COLUMNS=tile.columns,
-        DEPTH=tile.depth, TOGETHER=tile.together,
-        ALIGNED=aligned, num_warps=tile.warps, num_stages=tile.stages,
+        rows, weights, bias, out, count, WIDTH=width, INNER=inner, ROWS=TILE.rows, COLUMNS=TILE.columns,
+        DEPTH=TILE.depth, TOGETHER=TILE.together,
+        ALIGNED=aligned, num_warps=TILE.warps, num_stages=TILE.stages,
     )  # fmt: skip
     return out.view(*x.shape[:-1], inner)

@@ -1,7 +1,9 @@
 """The fast form: the same video up to rounding, for every model that says it has one; compiled once, then read."""
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +91,34 @@ class Blocks(nn.Module):
         self.tf32 = torch.backends.cuda.matmul.allow_tf32
         result: Tensor = self.blocks(x)
         return result
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own modules, as its compiler is imported
+def test_equal_blocks_are_compiled_once_and_then_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        pytest.skip("no C++ compiler, which torch.compile needs on a CPU")
+    import torch._inductor.config as inductor
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    found: list[dict[str, Any]] = []
+    quick = {"cpp.simdlen": 1, "cpp_cache_precompile_headers": False}  # the compiler looks at nothing but the block
+    with torch.inference_mode(), inductor.patch(quick):
+        network, x = Blocks().eval(), torch.linspace(-3, 3, 4)
+        exact = network(x)
+        speed_up(network, [Block], tmp_path / "compiled")
+        for _ in range(2):
+            torch._dynamo.reset()  # as a new process would find itself
+            counters.clear()
+            assert torch.allclose(network(x), exact, rtol=1e-6, atol=1e-6)
+            found.append({key: dict(values) for key, values in counters.items()})
+    first, second = found
+    assert first["stats"]["unique_graphs"] == second["stats"]["unique_graphs"] == 1
+    assert "autograd_cache_hit" not in first["aot_autograd"]
+    assert second["aot_autograd"]["autograd_cache_hit"] == 1
+    assert list((tmp_path / "compiled").iterdir())
 
 
 def test_float32_products_are_rounded_in_the_network_and_nowhere_else(

@@ -78,7 +78,7 @@ def arguments() -> argparse.Namespace:
         type=float,
         default=0,
         metavar="SECONDS",
-        help="make whole videos by the clock in the fast forms, of at most",
+        help="make whole videos by the clock in the fast forms, where one takes at most so long",
     )
     parser.add_argument("--limit", type=float, default=3600, help="seconds in all")
     parser.add_argument("--each", type=float, default=240, help="seconds that one process may take")
@@ -127,6 +127,8 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
 
     With --whole, fast rows of a run without it are missing, where a video takes no longer.
     """
+    from tests.benchmarks.generation_child import measures_whole
+
     path = options.resume or options.out / "generation.json"
     if not path.exists():
         return []
@@ -136,14 +138,12 @@ def known_rows(options: argparse.Namespace, tasks: Sequence[dict[str, Any]]) -> 
         return []
     wanted = {(*name_of(task), task["weights"]) for task in tasks}
     rows = [row for row in table["rows"] if "error" not in row and (*name_of(row), row["weights"]) in wanted]
-    return [
-        row for row in rows if row.get("measured_seconds_per_video") is not None or not measures_whole(row, options)
-    ]
 
+    def is_complete(row: dict[str, Any]) -> bool:
+        made = row.get("measured_seconds_per_video") is not None
+        return made or not measures_whole(row["form"], row["seconds_per_video"], options.whole)
 
-def measures_whole(row: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Whether a whole video of this row is to be made by the clock."""
-    return bool(row["fast"] and row["seconds_per_video"] <= options.whole)
+    return [row for row in rows if is_complete(row)]
 
 
 def known_kernels(options: argparse.Namespace) -> dict[str, Any]:
